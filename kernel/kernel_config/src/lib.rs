@@ -1,0 +1,2 @@
+//! Constants of the kernel.
+#![no_std]

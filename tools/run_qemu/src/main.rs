@@ -1,0 +1,2 @@
+//! Boots the operating system in QEMU.
+fn main() {}
