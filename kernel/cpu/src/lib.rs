@@ -1,0 +1,364 @@
+//! Who the current CPU is, and the block of state that each CPU keeps for itself.
+//!
+//! Every CPU has one [`PerCpu`] block, and its GS segment base points at it, so that one instruction reads a field
+//! ("which task runs here?") without asking first which CPU this is. That also makes single-instruction updates such
+//! as the preemption counter atomic with regard to interrupts and to moves between CPUs.
+//!
+//! # Relies on
+//! [`init_bsp`] having run before any other function here is called in the kernel. On a Linux host (unit tests of crates
+//! built on this one) there is one CPU with id 0, whose counter and flags are never looked at by an interrupt.
+//!
+//! # Invariants
+//! * The GS base of a CPU is written once, points at a block that lives forever, and no two CPUs share a block.
+//! * `current_task`, `extended_state` and `preemption_count` of a block are written by its own CPU only.
+#![cfg_attr(not(test), no_std)]
+
+use core::fmt;
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+
+/// Number of a CPU: 0 for the one that booted, then counting up in the order in which they came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct CpuId(u32);
+
+impl CpuId {
+    /// The number itself.
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+
+    /// The number as a byte.
+    ///
+    /// # Panics
+    /// If it is above 255; the kernel numbers CPUs from 0 and supports fewer.
+    pub fn into_u8(self) -> u8 {
+        u8::try_from(self.0).expect("a CPU id above 255")
+    }
+
+    /// The id of the boot CPU.
+    const BOOTSTRAP: CpuId = CpuId(0);
+}
+
+impl fmt::Display for CpuId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl TryFrom<u32> for CpuId {
+    type Error = u32;
+
+    /// The id of an existing CPU; gives the number back if there is no such CPU.
+    fn try_from(value: u32) -> Result<Self, u32> {
+        if value < cpu_count() { Ok(CpuId(value)) } else { Err(value) }
+    }
+}
+
+/// An `Option<CpuId>` that fits in 32 bits, so that an atomic can hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct OptionalCpuId(u32);
+
+impl OptionalCpuId {
+    /// No CPU has this number: ids count up from 0 and [`CpuId::into_u8`] bounds them.
+    const NONE: u32 = u32::MAX;
+
+    /// The raw form, for an atomic. [`Self::from_raw`] undoes it.
+    pub const fn into_raw(self) -> u32 {
+        self.0
+    }
+
+    /// Undoes [`Self::into_raw`].
+    pub const fn from_raw(raw: u32) -> Self {
+        OptionalCpuId(raw)
+    }
+}
+
+impl From<Option<CpuId>> for OptionalCpuId {
+    fn from(id: Option<CpuId>) -> Self {
+        OptionalCpuId(id.map_or(Self::NONE, CpuId::value))
+    }
+}
+
+impl From<OptionalCpuId> for Option<CpuId> {
+    fn from(id: OptionalCpuId) -> Self {
+        (id.0 != OptionalCpuId::NONE).then_some(CpuId(id.0))
+    }
+}
+
+/// What a CPU keeps for itself. Assembly reads the fields by the offsets in [`offset`].
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct PerCpu {
+    /// Address of this block, so that code can turn `gs:[0]` into an ordinary reference.
+    self_ptr: AtomicPtr<PerCpu>,
+    cpu_id: AtomicU32,
+    /// How many guards forbid preemption now.
+    preemption_count: AtomicU32,
+    /// The running task, as its owner (`task`) encodes it; null before tasks exist.
+    current_task: AtomicPtr<()>,
+    /// Where the running task's extended processor state goes when it is preempted; null before tasks exist.
+    extended_state: AtomicPtr<u8>,
+    /// Nonzero when another task should run as soon as preemption is allowed.
+    reschedule: AtomicU8,
+    /// Nonzero while this CPU handles an exception on its exception stack.
+    in_exception: AtomicU8,
+    /// Bounds of the interrupt stack: an interrupted stack pointer in here means that an interrupt handler ran.
+    interrupt_stack_bottom: AtomicUsize,
+    interrupt_stack_top: AtomicUsize,
+}
+
+/// Byte offsets of [`PerCpu`] fields, for assembly (`gs:[…]`).
+pub mod offset {
+    use super::PerCpu;
+    use core::mem::offset_of;
+    /// The address of the block itself.
+    pub const SELF_PTR: usize = offset_of!(PerCpu, self_ptr);
+    /// The CPU's id, 32 bits.
+    pub const CPU_ID: usize = offset_of!(PerCpu, cpu_id);
+    /// How many guards forbid preemption, 32 bits.
+    pub const PREEMPTION_COUNT: usize = offset_of!(PerCpu, preemption_count);
+    /// The running task.
+    pub const CURRENT_TASK: usize = offset_of!(PerCpu, current_task);
+    /// The running task's save area for extended processor state.
+    pub const EXTENDED_STATE: usize = offset_of!(PerCpu, extended_state);
+    /// The flag that asks for another task to run, 8 bits.
+    pub const RESCHEDULE: usize = offset_of!(PerCpu, reschedule);
+}
+
+impl PerCpu {
+    const fn new() -> Self {
+        PerCpu {
+            self_ptr: AtomicPtr::new(core::ptr::null_mut()),
+            cpu_id: AtomicU32::new(0),
+            preemption_count: AtomicU32::new(0),
+            current_task: AtomicPtr::new(core::ptr::null_mut()),
+            extended_state: AtomicPtr::new(core::ptr::null_mut()),
+            reschedule: AtomicU8::new(0),
+            in_exception: AtomicU8::new(0),
+            interrupt_stack_bottom: AtomicUsize::new(0),
+            interrupt_stack_top: AtomicUsize::new(0),
+        }
+    }
+
+    /// Tells this CPU where its interrupt stack lies (lowest address, and the address above the highest).
+    pub fn set_interrupt_stack(&self, bottom: usize, top: usize) {
+        self.interrupt_stack_bottom.store(bottom, Ordering::Relaxed);
+        self.interrupt_stack_top.store(top, Ordering::Relaxed);
+    }
+
+    /// Whether `address` lies on this CPU's interrupt stack, bounds included: the top is what an empty stack points at.
+    pub fn on_interrupt_stack(&self, address: usize) -> bool {
+        let bottom = self.interrupt_stack_bottom.load(Ordering::Relaxed);
+        let top = self.interrupt_stack_top.load(Ordering::Relaxed);
+        top != 0 && (bottom..=top).contains(&address)
+    }
+
+    /// Notes that this CPU starts to handle an exception on its exception stack; true if it already did, in which case
+    /// the earlier exception's saved registers were just overwritten.
+    pub fn enter_exception(&self) -> bool {
+        // Only this CPU writes the flag, with interrupts off, so load and store need not be one step.
+        let nested = self.in_exception.load(Ordering::Relaxed) != 0;
+        self.in_exception.store(1, Ordering::Relaxed);
+        nested
+    }
+
+    /// Notes that this CPU is about to leave its exception stack.
+    pub fn leave_exception(&self) {
+        self.in_exception.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The boot CPU's block.
+static BOOTSTRAP_BLOCK: PerCpu = PerCpu::new();
+/// How many CPUs came up.
+static CPU_COUNT: AtomicU32 = AtomicU32::new(1);
+
+/// Model-specific register that holds the GS segment base (Intel SDM volume 4, IA32_GS_BASE).
+#[cfg(target_os = "theseus")]
+const IA32_GS_BASE: u32 = 0xC000_0101;
+
+/// Gives the boot CPU its block. Must be the first thing that Rust code does in the kernel, once.
+///
+/// It does not do anything on a Linux host.
+pub fn init_bsp() {
+    let block = &BOOTSTRAP_BLOCK;
+    block.self_ptr.store(block as *const PerCpu as *mut PerCpu, Ordering::Relaxed);
+    block.cpu_id.store(CpuId::BOOTSTRAP.0, Ordering::Relaxed);
+    #[cfg(target_os = "theseus")]
+    {
+        let address = block as *const PerCpu as u64;
+        // SAFETY: IA32_GS_BASE exists on every 64-bit CPU. The new base is a static, canonical address, and nothing used
+        // GS before. Not `nomem`: the block's fields must be written first.
+        unsafe {
+            core::arch::asm!(
+                "wrmsr",
+                in("ecx") IA32_GS_BASE,
+                in("eax") address as u32,
+                in("edx") (address >> 32) as u32,
+                options(nostack, preserves_flags),
+            )
+        };
+    }
+}
+
+/// Reads a 64-bit field of the current CPU's block.
+#[cfg(target_os = "theseus")]
+macro_rules! read_gs_u64 {
+    ($offset:expr) => {{
+        let value: u64;
+        // SAFETY: GS points at this CPU's block (`init_bsp`), which has a field of this size at that offset. Not `pure`:
+        // a context switch may change the answer between two reads.
+        unsafe {
+            core::arch::asm!(
+                "mov {}, gs:[{}]",
+                out(reg) value,
+                const $offset,
+                options(nostack, preserves_flags, readonly),
+            )
+        };
+        value
+    }};
+}
+
+/// The current CPU's block. The caller may be moved to another CPU at any time unless preemption is off.
+#[inline]
+pub fn this_cpu() -> &'static PerCpu {
+    #[cfg(target_os = "theseus")]
+    {
+        let address = read_gs_u64!(offset::SELF_PTR) as *const PerCpu;
+        // SAFETY: `self_ptr` is the address of a static block (`init_bsp`) whose fields are all atomic.
+        unsafe { &*address }
+    }
+    #[cfg(not(target_os = "theseus"))]
+    &BOOTSTRAP_BLOCK
+}
+
+/// The CPU that executes this. Without preemption turned off the answer may be outdated when it arrives.
+#[inline]
+pub fn current_cpu() -> CpuId {
+    CpuId(this_cpu().cpu_id.load(Ordering::Relaxed))
+}
+
+/// How many CPUs came up so far.
+pub fn cpu_count() -> u32 {
+    CPU_COUNT.load(Ordering::Relaxed)
+}
+
+/// The CPU that booted the system.
+pub fn bootstrap_cpu() -> Option<CpuId> {
+    Some(CpuId::BOOTSTRAP)
+}
+
+/// Whether the current CPU is the one that booted the system.
+pub fn is_bootstrap_cpu() -> bool {
+    current_cpu() == CpuId::BOOTSTRAP
+}
+
+/// What [`set_current_task`] last set on this CPU: null before tasks exist. One instruction.
+#[inline(always)]
+pub fn current_task() -> *const () {
+    #[cfg(target_os = "theseus")]
+    {
+        read_gs_u64!(offset::CURRENT_TASK) as *const ()
+    }
+    #[cfg(not(target_os = "theseus"))]
+    BOOTSTRAP_BLOCK.current_task.load(Ordering::Relaxed).cast_const()
+}
+
+/// Says which task this CPU runs from now on, and where its extended processor state is saved on preemption.
+///
+/// # Safety
+/// For the scheduler only, with interrupts off: `task` must stay valid in the `task` crate's sense, and
+/// `extended_state` as the target of a save of the extended state, for as long as they are set here.
+pub unsafe fn set_current_task(task: *const (), extended_state: *mut u8) {
+    let block = this_cpu();
+    block.current_task.store(task.cast_mut(), Ordering::Relaxed);
+    block.extended_state.store(extended_state, Ordering::Relaxed);
+}
+
+/// Forbids preemption on this CPU once more. Each call needs one [`decrement_preemption_count`].
+#[inline(always)]
+pub fn increment_preemption_count() {
+    #[cfg(target_os = "theseus")]
+    // SAFETY: GS points at this CPU's block, which has this 32-bit field there. One instruction, so neither an interrupt
+    // nor a move to another CPU can come between read and write. Not `nomem`: accesses stay behind it.
+    unsafe {
+        core::arch::asm!("inc dword ptr gs:[{}]", const offset::PREEMPTION_COUNT, options(nostack))
+    };
+    #[cfg(not(target_os = "theseus"))]
+    BOOTSTRAP_BLOCK.preemption_count.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Undoes one [`increment_preemption_count`] on the same CPU.
+#[inline(always)]
+pub fn decrement_preemption_count() {
+    #[cfg(target_os = "theseus")]
+    // SAFETY: as in `increment_preemption_count`.
+    unsafe {
+        core::arch::asm!("dec dword ptr gs:[{}]", const offset::PREEMPTION_COUNT, options(nostack))
+    };
+    #[cfg(not(target_os = "theseus"))]
+    BOOTSTRAP_BLOCK.preemption_count.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// How many times preemption is forbidden on this CPU now; 0 when it is allowed.
+#[inline]
+pub fn preemption_count() -> u32 {
+    this_cpu().preemption_count.load(Ordering::Relaxed)
+}
+
+/// Asks this CPU to run another task as soon as preemption is allowed, at the latest at the next timer tick.
+#[inline]
+pub fn request_reschedule() {
+    this_cpu().reschedule.store(1, Ordering::Relaxed);
+}
+
+/// Whether [`request_reschedule`] was called on this CPU since [`clear_reschedule`].
+#[inline]
+pub fn reschedule_requested() -> bool {
+    this_cpu().reschedule.load(Ordering::Relaxed) != 0
+}
+
+/// Takes back [`request_reschedule`]; the scheduler does when it chose who runs next.
+#[inline]
+pub fn clear_reschedule() {
+    this_cpu().reschedule.store(0, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optional_ids_round_trip() {
+        for id in [None, Some(CpuId(0)), Some(CpuId(7))] {
+            let packed = OptionalCpuId::from_raw(OptionalCpuId::from(id).into_raw());
+            assert_eq!(Option::<CpuId>::from(packed), id);
+        }
+    }
+
+    #[test]
+    fn only_existing_cpus_have_ids() {
+        assert_eq!(CpuId::try_from(0), Ok(CpuId(0)));
+        assert_eq!(CpuId::try_from(cpu_count()), Err(cpu_count()));
+    }
+
+    #[test]
+    fn interrupt_stack_bounds() {
+        let block = PerCpu::new();
+        assert!(!block.on_interrupt_stack(0), "no stack was set");
+        block.set_interrupt_stack(0x1000, 0x2000);
+        assert!(block.on_interrupt_stack(0x1000) && block.on_interrupt_stack(0x2000));
+        assert!(!block.on_interrupt_stack(0xfff) && !block.on_interrupt_stack(0x2001));
+    }
+
+    #[test]
+    fn nested_exceptions_are_seen() {
+        let block = PerCpu::new();
+        assert!(!block.enter_exception());
+        assert!(block.enter_exception());
+        block.leave_exception();
+        assert!(!block.enter_exception());
+    }
+}
