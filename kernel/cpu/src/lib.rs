@@ -240,6 +240,14 @@ pub fn current_cpu() -> CpuId {
     CpuId(this_cpu().cpu_id.load(Ordering::Relaxed))
 }
 
+/// Whether this code runs on the interrupt stack or while an exception is handled: then it must not block, allocate or
+/// take a lock that other code holds with interrupts on.
+pub fn in_interrupt() -> bool {
+    let marker = 0u8;
+    let block = this_cpu();
+    block.in_exception.load(Ordering::Relaxed) != 0 || block.on_interrupt_stack(&raw const marker as usize)
+}
+
 /// How many CPUs came up so far.
 pub fn cpu_count() -> u32 {
     CPU_COUNT.load(Ordering::Relaxed)
