@@ -1,0 +1,137 @@
+//! What a WebAssembly engine asks of its operating system, and who fulfils it.
+//!
+//! One module per platform, each with the same names, chosen by the target's operating system:
+//!
+//! | name | what it gives |
+//! |---|---|
+//! | [`page_size`] | the granularity of everything below |
+//! | [`Reservation`] | address space that belongs to one owner and is filled with memory in part |
+//! | [`CodeImage`] | a loaded artifact: its text readable and executable, the rest readable |
+//! | [`TrapHook`] | the right to be asked first about every CPU exception |
+//! | [`UnwindRegistration`] | unwind tables known to the system's unwinder |
+//! | [`tls_get`], [`tls_set`] | one pointer per task or thread |
+//! | [`stack_bounds`] | where the current stack lies |
+//! | [`read_file`] | the content of a file |
+//!
+//! What is common to the platforms (the error type, the registers a trap handler sees, the argument checks) is defined
+//! here, so that a platform is little more than its system calls.
+//!
+//! Invariants every platform keeps:
+//! - Everything is fallible and says what failed; everything taken is given back by `Drop`.
+//! - Memory handed out is zeroed. Memory is never writable and executable at the same time, at no address.
+//! - The trap handler runs in exception or signal context: nothing on the way to it or back allocates, locks or prints.
+//! - Nothing of this crate stays registered with the system after the last value made by it is gone, so that the
+//!   crate can be unloaded.
+#![cfg_attr(target_os = "theseus", no_std)]
+#![cfg_attr(target_os = "theseus", feature(thread_local))]
+
+extern crate alloc;
+
+use core::fmt;
+
+mod hook;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux as platform;
+
+#[cfg(target_os = "theseus")]
+mod theseus;
+#[cfg(target_os = "theseus")]
+use theseus as platform;
+
+pub use hook::{TrapHandler, TrapHook};
+pub use platform::{
+    CodeImage, OPERATING_SYSTEM, Reservation, UnwindRegistration, page_size, read_file, stack_bounds, tls_get, tls_set,
+};
+
+/// Why the operating system did not do what was asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlatformError {
+    /// What was attempted, as the object of "could not".
+    attempted: &'static str,
+    /// How the system explained itself.
+    reason: Reason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// A range or an alignment that the platform cannot serve.
+    BadArgument(&'static str),
+    /// The system's own words.
+    #[cfg_attr(target_os = "linux", allow(dead_code, reason = "Linux answers with error numbers"))]
+    Message(&'static str),
+    /// An `errno`.
+    #[cfg(target_os = "linux")]
+    Errno(i32),
+}
+
+impl PlatformError {
+    pub(crate) fn bad_argument(attempted: &'static str, what: &'static str) -> Self {
+        Self { attempted, reason: Reason::BadArgument(what) }
+    }
+
+    #[cfg(target_os = "theseus")]
+    pub(crate) fn message(attempted: &'static str, message: &'static str) -> Self {
+        Self { attempted, reason: Reason::Message(message) }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn last_os_error(attempted: &'static str) -> Self {
+        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        Self { attempted, reason: Reason::Errno(errno) }
+    }
+}
+
+impl fmt::Display for PlatformError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {}: ", self.attempted)?;
+        match self.reason {
+            Reason::BadArgument(what) => f.write_str(what),
+            Reason::Message(message) => f.write_str(message),
+            #[cfg(target_os = "linux")]
+            Reason::Errno(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+impl core::error::Error for PlatformError {}
+
+/// The registers with which a CPU exception interrupted its task; what is written here is what the task resumes with
+/// if the handler returns `true`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrapRegisters {
+    /// Instruction pointer: the instruction that faulted.
+    pub pc: usize,
+    /// Stack pointer.
+    pub sp: usize,
+    /// Frame pointer (`rbp`).
+    pub fp: usize,
+    /// For a memory fault, the address that could not be accessed.
+    pub fault_address: Option<usize>,
+}
+
+/// `len` rounded up to whole pages, or `None` if that does not fit an address.
+pub fn round_up_to_pages(len: usize) -> Option<usize> {
+    len.checked_next_multiple_of(page_size())
+}
+
+/// Checks that `offset..offset + len` consists of whole pages and lies in `0..total`.
+pub(crate) fn check_range(
+    attempted: &'static str,
+    offset: usize,
+    len: usize,
+    total: usize,
+) -> Result<(), PlatformError> {
+    if !offset.is_multiple_of(page_size()) || !len.is_multiple_of(page_size()) {
+        return Err(PlatformError::bad_argument(attempted, "the range does not consist of whole pages"));
+    }
+    match offset.checked_add(len) {
+        Some(end) if end <= total => Ok(()),
+        _ => Err(PlatformError::bad_argument(attempted, "the range leaves its reservation")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
