@@ -1,0 +1,84 @@
+# Builds, runs and tests the operating system. `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Where everything that is built goes.
+TARGET ?= target
+# Options of `make run`.
+CMD   ?=
+FILES ?=
+SMP   ?= 2
+MEM   ?= 1G
+ACCEL ?= auto
+
+# The cargo and rustc to use: rustup's when it can give rust-src, else Debian's. Known only after `setup`, hence per recipe.
+CARGO = PATH="$$(scripts/setup --toolchain-path)$$PATH" cargo
+# -Zbuild-std and the kernel's language features are nightly ones.
+export RUSTC_BOOTSTRAP := 1
+export CARGO_TARGET_DIR := $(abspath $(TARGET))
+
+OUT         := $(CARGO_TARGET_DIR)/theseus
+TOOLS       := $(CARGO_TARGET_DIR)/release
+KERNEL_OUT  := $(CARGO_TARGET_DIR)/x86_64-theseus/kernel
+NANO_CORE   := $(OUT)/nano_core.elf
+ARCHIVE     := $(OUT)/theseus.cpio
+ISO         := $(OUT)/theseus.iso
+HOST_TOOLS  := run_qemu image_builder wasmc
+
+# One object per crate, no instance of a generic function shared between crates: what a crate needs is its own or named.
+KERNEL_RUSTFLAGS := --emit=obj -Zshare-generics=n
+KERNEL_CARGO     := --profile kernel -Zbuild-std=core,alloc,compiler_builtins \
+                    -Zbuild-std-features=compiler-builtins-mem -Zjson-target-spec --target x86_64-theseus.json
+# Applications find each other by name at run time, so nothing but this list makes cargo build them.
+APPLICATIONS     := $(notdir $(patsubst %/,%,$(wildcard applications/*/)))
+KERNEL_PACKAGES  := -p nano_core -p captain $(addprefix -p ,$(APPLICATIONS))
+
+RUN_QEMU = $(TOOLS)/run_qemu --state $(OUT) --accel $(ACCEL) --smp $(SMP) --mem $(MEM)
+BOOT     = $(RUN_QEMU) --kernel $(NANO_CORE) --archive $(ARCHIVE)
+
+.PHONY: help setup build tools kernel image iso run test test-host test-kernel test-iso clippy fmt doc clean bench-boot
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@echo
+	@echo "options:      CMD='line' FILES=dir SMP=$(SMP) MEM=$(MEM) ACCEL=auto|kvm|tcg TARGET=$(TARGET)"
+
+setup: ## install what is missing (rust-src; by apt: QEMU, GRUB, lld, …); quiet when nothing is
+	@scripts/setup
+
+tools: setup
+	@$(CARGO) build --release --quiet $(addprefix -p ,$(HOST_TOOLS))
+
+kernel: setup
+	@mkdir -p $(OUT)
+	@export RUSTFLAGS="$(KERNEL_RUSTFLAGS)"; $(CARGO) build $(KERNEL_CARGO) $(KERNEL_PACKAGES) --quiet \
+		--message-format=json-render-diagnostics > $(OUT)/artifacts.json
+	@ld.lld -T kernel/nano_core/linker.ld --eh-frame-hdr --no-gc-sections -static -z max-page-size=4096 \
+		--whole-archive $(KERNEL_OUT)/libnano_core.a -o $(NANO_CORE)
+
+# The files of every image: the compiled guests. FILES=dir adds that folder's.
+image: tools kernel
+	@mkdir -p $(OUT)/files
+	@for guest in guests/*.wat; do \
+		$(TOOLS)/wasmc $$guest -o $(OUT)/files/$$(basename $$guest .wat).cwasm --target x86_64-theseus || exit 1; done
+	@$(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base $(NANO_CORE) --base-lib $(KERNEL_OUT)/libnano_core.a \
+		--applications applications --files $(OUT)/files $(if $(FILES),--files $(FILES)) -o $(ARCHIVE)
+
+build: image ## build the host's tools, the base image and the boot archive
+
+iso: image ## build a bootable ISO (GRUB; BIOS and UEFI)
+	@rm -rf $(OUT)/iso && mkdir -p $(OUT)/iso/boot/grub
+	@cp kernel/nano_core/grub.cfg $(OUT)/iso/boot/grub/grub.cfg
+	@cp $(NANO_CORE) $(OUT)/iso/boot/nano_core.elf && cp $(ARCHIVE) $(OUT)/iso/boot/theseus.cpio
+	@grub-mkrescue -o $(ISO) $(OUT)/iso 2> $(OUT)/grub-mkrescue.log || { cat $(OUT)/grub-mkrescue.log; exit 1; }
+	@echo "$(ISO)"
+
+run: image ## boot in QEMU; the prompt is on this terminal (CMD='…': run that line, exit with its status)
+	@$(BOOT) $(if $(value CMD),--cmd "$$CMD")
+run: export CMD := $(value CMD)
+
+test: test-host test-kernel test-iso ## run all tests
+
+clean: ## remove everything that was built
+	@rm -rf $(CARGO_TARGET_DIR)
