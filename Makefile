@@ -37,7 +37,11 @@ KERNEL_PACKAGES  := -p nano_core -p captain $(addprefix -p ,$(APPLICATIONS))
 RUN_QEMU = $(TOOLS)/run_qemu --state $(OUT) --accel $(ACCEL) --smp $(SMP) --mem $(MEM)
 BOOT     = $(RUN_QEMU) --kernel $(NANO_CORE) --archive $(ARCHIVE)
 
-.PHONY: help setup build tools kernel image iso run test test-host test-kernel test-iso clippy fmt doc clean bench-boot
+IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base $(NANO_CORE) \
+	--base-lib $(KERNEL_OUT)/libnano_core.a --applications applications --files $(OUT)/files $(if $(FILES),--files $(FILES))
+
+.PHONY: help setup build tools kernel image iso run test test-host test-kernel test-commands test-iso bench-boot clippy \
+	fmt fmt-check doc clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -62,8 +66,7 @@ image: tools kernel
 	@mkdir -p $(OUT)/files
 	@for guest in guests/*.wat; do \
 		$(TOOLS)/wasmc $$guest -o $(OUT)/files/$$(basename $$guest .wat).cwasm --target x86_64-theseus || exit 1; done
-	@$(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base $(NANO_CORE) --base-lib $(KERNEL_OUT)/libnano_core.a \
-		--applications applications --files $(OUT)/files $(if $(FILES),--files $(FILES)) -o $(ARCHIVE)
+	@$(IMAGE_BUILDER) -o $(ARCHIVE)
 
 build: image ## build the host's tools, the base image and the boot archive
 
@@ -78,7 +81,42 @@ run: image ## boot in QEMU; the prompt is on this terminal (CMD='…': run that 
 	@$(BOOT) $(if $(value CMD),--cmd "$$CMD")
 run: export CMD := $(value CMD)
 
-test: test-host test-kernel test-iso ## run all tests
+test: fmt-check clippy test-host test-kernel test-commands test-iso ## run all tests, formatting and lints included
+
+# Crates with tests of their own that run on the machine that builds.
+HOST_TESTED = $(sort $(shell grep -rl --include=*.rs -e '\#\[test\]' kernel applications tools | cut -d/ -f2))
+
+test-host: setup ## unit tests and the official WebAssembly test-suite, on this machine
+	@$(CARGO) test --quiet $(addprefix -p ,$(HOST_TESTED))
+
+test-kernel: image ## the kernel's own tests, in QEMU
+	@$(BOOT) --timeout 1800 --cmd test_all
+
+test-commands: image ## what a person types, in QEMU: output and status of `make run CMD=…`
+	@tests/commands "$(BOOT)"
+
+test-iso: iso ## the ISO reaches the prompt, under BIOS and UEFI
+	@for firmware in "" --uefi; do \
+		$(RUN_QEMU) --iso $(ISO) $$firmware --accel tcg --timeout 120 --until 'theseus:/$$ ' \
+			&& echo "test iso $${firmware:---bios} ... ok" || { echo "test iso $${firmware:---bios} ... FAILED"; exit 1; }; done
+
+bench-boot: image iso ## seconds and guest instructions from power-on to the prompt and the first wasm_run; sizes
+	@tests/bench_boot "$(RUN_QEMU)" $(NANO_CORE) $(ARCHIVE) $(ISO)
+	@$(IMAGE_BUILDER) -o $(OUT)/sizes.cpio --sizes
+
+clippy: setup ## lint everything, for this machine and for the kernel
+	@$(CARGO) clippy --quiet --all-targets $(addprefix -p ,$(HOST_TOOLS) $(HOST_TESTED)) -- -D warnings
+	@$(CARGO) clippy --quiet $(KERNEL_CARGO) $(KERNEL_PACKAGES) -- -D warnings
+
+fmt: setup ## format the code
+	@$(CARGO) fmt --all
+
+fmt-check: setup
+	@$(CARGO) fmt --all --check
+
+doc: setup ## build the documentation of all crates
+	@$(CARGO) doc --quiet --no-deps $(KERNEL_CARGO) $(KERNEL_PACKAGES)
+	@echo "$(CARGO_TARGET_DIR)/x86_64-theseus/doc/wasm_engine/index.html"
 
 clean: ## remove everything that was built
 	@rm -rf $(CARGO_TARGET_DIR)

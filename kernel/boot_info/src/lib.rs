@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod multiboot;
+pub mod phases;
 pub mod pvh;
 
 use arrayvec::{ArrayString, ArrayVec};
@@ -54,11 +55,15 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::UnknownProtocol => f.write_str("started by neither PVH nor multiboot2: boot with QEMU's -kernel or GRUB"),
+            Error::UnknownProtocol => {
+                f.write_str("started by neither PVH nor multiboot2: boot with QEMU's -kernel or GRUB")
+            }
             Error::Malformed(what) => write!(f, "the boot loader's information is damaged: {what}"),
             Error::TooManyRegions => write!(f, "the memory map has more than {MAX_REGIONS} regions"),
             Error::NoArchive => f.write_str("no boot archive: pass it with QEMU's -initrd or GRUB's module2"),
-            Error::CommandLine => write!(f, "the command line is not UTF-8 or longer than {MAX_COMMAND_LINE} bytes"),
+            Error::CommandLine => {
+                write!(f, "the command line is not UTF-8 or longer than {MAX_COMMAND_LINE} bytes")
+            }
         }
     }
 }

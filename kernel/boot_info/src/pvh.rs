@@ -66,7 +66,10 @@ pub unsafe fn read(address: usize) -> Result<BootInfo, Error> {
     let mut info = BootInfo::empty("PVH");
     // SAFETY: the protocol promises `memory_map_entries` entries at `memory_map`.
     let map = unsafe {
-        core::slice::from_raw_parts(start.memory_map as *const MemoryMapEntry, start.memory_map_entries as usize)
+        core::slice::from_raw_parts(
+            start.memory_map as *const MemoryMapEntry,
+            start.memory_map_entries as usize,
+        )
     };
     for entry in map.iter().filter(|entry| entry.kind == TYPE_RAM) {
         info.push_usable(range(entry.address, entry.size)?)?;

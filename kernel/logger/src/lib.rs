@@ -76,13 +76,17 @@ impl Write for LastWords {
 
 fn write_debug_console(byte: u8) {
     // SAFETY: the port was found to be the debug console's, which does nothing but pass the byte on.
-    unsafe { core::arch::asm!("out dx, al", in("dx") DEBUG_CONSOLE_PORT, in("al") byte, options(nomem, nostack)) };
+    unsafe {
+        core::arch::asm!("out dx, al", in("dx") DEBUG_CONSOLE_PORT, in("al") byte, options(nomem, nostack))
+    };
 }
 
 fn debug_console_is_present() -> bool {
     let value: u8;
     // SAFETY: reading port 0xE9 has no effect on any device: it is the debug console's or nobody's.
-    unsafe { core::arch::asm!("in al, dx", in("dx") DEBUG_CONSOLE_PORT, out("al") value, options(nomem, nostack)) };
+    unsafe {
+        core::arch::asm!("in al, dx", in("dx") DEBUG_CONSOLE_PORT, out("al") value, options(nomem, nostack))
+    };
     value == DEBUG_CONSOLE_PRESENT
 }
 

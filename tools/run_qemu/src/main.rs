@@ -142,9 +142,13 @@ fn boot_arguments(qemu: &mut Command, options: &Options, command_line: &str) -> 
         (Some(iso), ..) => {
             if options.uefi {
                 let variables = options.state.join("ovmf-variables.fd");
-                std::fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &variables)
-                    .map_err(|error| format!("cannot copy OVMF's variables: {error}; is the package ovmf installed?"))?;
-                qemu.args(["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"]);
+                std::fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &variables).map_err(|error| {
+                    format!("cannot copy OVMF's variables: {error}; is the package ovmf installed?")
+                })?;
+                qemu.args([
+                    "-drive",
+                    "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+                ]);
                 qemu.args(["-drive", &format!("if=pflash,format=raw,file={}", variables.display())]);
             }
             qemu.arg("-cdrom").arg(iso);
@@ -196,7 +200,12 @@ fn run(options: &Options) -> Result<u8, String> {
     let accelerator = if options.instruction_count {
         Accelerator::Tcg
     } else {
-        accelerator::choose(&options.accelerator, options.kernel.as_deref(), options.archive.as_deref(), &options.state)?
+        accelerator::choose(
+            &options.accelerator,
+            options.kernel.as_deref(),
+            options.archive.as_deref(),
+            &options.state,
+        )?
     };
     let status_path = options.state.join("status");
     let serial_path = options.state.join("serial");
@@ -204,7 +213,12 @@ fn run(options: &Options) -> Result<u8, String> {
     boot_arguments(&mut qemu, options, &kernel_command_line(options))?;
     qemu.args(["-chardev", &file_device("log", &options.state.join("kernel.log"))]);
     qemu.args(["-device", "isa-debugcon,iobase=0xe9,chardev=log"]);
-    qemu.args(["-chardev", &file_device("status", &status_path), "-device", "isa-debugcon,iobase=0xe8,chardev=status"]);
+    qemu.args([
+        "-chardev",
+        &file_device("status", &status_path),
+        "-device",
+        "isa-debugcon,iobase=0xe8,chardev=status",
+    ]);
     let serial = if options.until.is_some() {
         let _ = std::fs::remove_file(&serial_path);
         qemu.args(["-serial", &format!("file:{}", serial_path.display())]);
@@ -224,7 +238,9 @@ fn run(options: &Options) -> Result<u8, String> {
         qemu.stdin(Stdio::null());
     }
     let start = Instant::now();
-    let child = qemu.spawn().map_err(|error| format!("cannot start qemu-system-x86_64: {error}; `make setup` installs it"))?;
+    let child = qemu
+        .spawn()
+        .map_err(|error| format!("cannot start qemu-system-x86_64: {error}; `make setup` installs it"))?;
     let end = wait(child, options, serial)?;
     if options.time {
         eprintln!("{:.3}", start.elapsed().as_secs_f64());
