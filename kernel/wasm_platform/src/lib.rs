@@ -59,6 +59,8 @@ pub struct PlatformError {
 enum Reason {
     /// A range or an alignment that the platform cannot serve.
     BadArgument(&'static str),
+    /// No memory is left.
+    OutOfMemory,
     /// The system's own words.
     #[cfg_attr(target_os = "linux", allow(dead_code, reason = "Linux answers with error numbers"))]
     Message(&'static str),
@@ -68,8 +70,14 @@ enum Reason {
 }
 
 impl PlatformError {
-    pub(crate) fn bad_argument(attempted: &'static str, what: &'static str) -> Self {
+    /// `what` about the arguments makes it impossible to do what was `attempted`.
+    pub fn bad_argument(attempted: &'static str, what: &'static str) -> Self {
         Self { attempted, reason: Reason::BadArgument(what) }
+    }
+
+    /// The system has no memory left for what was `attempted`.
+    pub fn out_of_memory(attempted: &'static str) -> Self {
+        Self { attempted, reason: Reason::OutOfMemory }
     }
 
     #[cfg(target_os = "theseus")]
@@ -89,6 +97,7 @@ impl fmt::Display for PlatformError {
         write!(f, "could not {}: ", self.attempted)?;
         match self.reason {
             Reason::BadArgument(what) => f.write_str(what),
+            Reason::OutOfMemory => f.write_str("out of memory; free some and try again"),
             Reason::Message(message) => f.write_str(message),
             #[cfg(target_os = "linux")]
             Reason::Errno(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(errno)),

@@ -207,8 +207,9 @@ fn run(options: &Options) -> Result<u8, String> {
             &options.state,
         )?
     };
-    let status_path = options.state.join("status");
-    let serial_path = options.state.join("serial");
+    // Named after this process, so that two that run at once do not take each other's status.
+    let status_path = options.state.join(format!("status-{}", std::process::id()));
+    let serial_path = options.state.join(format!("serial-{}", std::process::id()));
     let mut qemu = machine(options, accelerator);
     boot_arguments(&mut qemu, options, &kernel_command_line(options))?;
     qemu.args(["-chardev", &file_device("log", &options.state.join("kernel.log"))]);
@@ -220,7 +221,6 @@ fn run(options: &Options) -> Result<u8, String> {
         "isa-debugcon,iobase=0xe8,chardev=status",
     ]);
     let serial = if options.until.is_some() {
-        let _ = std::fs::remove_file(&serial_path);
         qemu.args(["-serial", &format!("file:{}", serial_path.display())]);
         Some(serial_path.as_path())
     } else if options.command.is_some() {
@@ -245,13 +245,16 @@ fn run(options: &Options) -> Result<u8, String> {
     if options.time {
         eprintln!("{:.3}", start.elapsed().as_secs_f64());
     }
+    let status = std::fs::read(&status_path).unwrap_or_default();
+    let _ = std::fs::remove_file(&status_path);
+    let _ = std::fs::remove_file(&serial_path);
     match end {
         End::TextSeen => Ok(0),
         End::TimedOut => {
             complain(format!("QEMU was ended after {} s", options.timeout.unwrap_or_default().as_secs()));
             Ok(STATUS_TIMEOUT)
         }
-        End::Exited(code) => match std::fs::read(&status_path).unwrap_or_default().as_slice() {
+        End::Exited(code) => match status.as_slice() {
             [status] => Ok(*status),
             _ if options.command.is_none() && matches!(code, Some(0 | DEBUG_EXIT_OF_ZERO)) => Ok(0),
             _ => {
