@@ -1,0 +1,593 @@
+//! The `.cwasm` file: how it is written, and how it is checked and read. Its layout is described in the [crate's page](crate).
+//!
+//! Writing and reading ELF by hand takes a page of code, because every file has the same sections in the same order; so the
+//! reader can insist on exactly that, and the runtime needs no ELF library to be loaded first.
+
+use crate::cpu::CpuFeatures;
+use crate::module::Module;
+use crate::tables::CodeTables;
+use crate::tunables::Tunables;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+use serde::{Deserialize, Serialize};
+
+/// Alignment of `.text` and `.rodata.wasm`, in bytes: the page size of every supported target.
+pub const PAGE_SIZE: usize = 4096;
+
+/// Version of the file's outer format. Changes when a reader of the old one could misread the new one.
+pub const FORMAT_VERSION: u8 = 1;
+
+/// Version of everything else: metadata, VMContext layout, ABIs. An artifact of another version is refused.
+pub const ENGINE_VERSION: &str = concat!("wasm_engine ", env!("CARGO_PKG_VERSION"));
+
+/// `EI_OSABI` of a `.cwasm`: in the range ELF leaves to architectures and embedders.
+const OSABI: u8 = 201;
+/// `e_flags`: the artifact is a core module.
+const KIND_MODULE: u32 = 1;
+const EM_X86_64: u16 = 62;
+const ET_DYN: u16 = 3;
+const SHT_PROGBITS: u32 = 1;
+const SHT_STRTAB: u32 = 3;
+const SHF_ALLOC: u64 = 2;
+const SHF_EXECINSTR: u64 = 4;
+const EHDR_SIZE: usize = 64;
+const SHDR_SIZE: usize = 64;
+const HASH_SIZE: usize = 32;
+/// Upper bound on what decoding metadata may allocate at once, in bytes.
+const DECODE_LIMIT: usize = 256 << 20;
+
+struct SectionKind {
+    name: &'static str,
+    flags: u64,
+    align: usize,
+}
+
+const fn data_section(name: &'static str, align: usize) -> SectionKind {
+    SectionKind { name, flags: SHF_ALLOC, align }
+}
+
+const TEXT: usize = 0;
+const EH_FRAME: usize = 1;
+const EH_FRAME_HDR: usize = 2;
+const TRAPS: usize = 3;
+const ADDRMAP: usize = 4;
+const FUNCS: usize = 5;
+const NAMES: usize = 6;
+const INFO: usize = 7;
+const ENGINE: usize = 8;
+const RODATA: usize = 9;
+const HASH: usize = 10;
+const SHSTRTAB: usize = 11;
+const NUM_SECTIONS: usize = 12;
+
+/// All sections but the null one, in file order.
+const SECTIONS: [SectionKind; NUM_SECTIONS] = [
+    SectionKind { name: ".text", flags: SHF_ALLOC | SHF_EXECINSTR, align: PAGE_SIZE },
+    data_section(".eh_frame", 8),
+    data_section(".eh_frame_hdr", 8),
+    data_section(".wasmc.traps", 4),
+    data_section(".wasmc.addrmap", 4),
+    data_section(".wasmc.funcs", 4),
+    data_section(".wasmc.names", 4),
+    data_section(".wasmc.info", 4),
+    data_section(".wasmc.engine", 4),
+    data_section(".rodata.wasm", PAGE_SIZE),
+    data_section(".wasmc.hash", 4),
+    SectionKind { name: ".shstrtab", flags: 0, align: 1 },
+];
+
+/// How much the compiler tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OptLevel {
+    /// As fast as possible to compile.
+    None,
+    /// As fast as possible to run.
+    #[default]
+    Speed,
+}
+
+/// What code was compiled by and for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// [`ENGINE_VERSION`] of the compiler.
+    pub version: String,
+    /// What it runs on: `x86_64-theseus` or `x86_64-linux`.
+    pub target: String,
+    /// CPU features that the code may use.
+    pub cpu: CpuFeatures,
+    /// How it was optimised; does not matter for loading.
+    pub opt_level: OptLevel,
+    /// What was assumed of memories.
+    pub tunables: Tunables,
+}
+
+/// What an artifact must fit to run here.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    /// The running system, as in [`EngineInfo::target`].
+    pub target: &'a str,
+    /// What its CPUs can do: usually [`CpuFeatures::of_this_cpu`].
+    pub cpu: CpuFeatures,
+    /// How its runtime makes memories.
+    pub tunables: Tunables,
+}
+
+/// Why a file was refused. Each text names the cause and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ArtifactError {
+    /// Nothing in it.
+    Empty,
+    /// A WebAssembly binary or something else altogether.
+    NotAnArtifact,
+    /// Another kind of artifact, by its `e_flags`.
+    UnknownKind(u32),
+    /// Another [`FORMAT_VERSION`].
+    FormatVersion(u8),
+    /// Shorter than its own header says.
+    Cut {
+        /// Bytes it should have.
+        expected: u64,
+        /// Bytes it has.
+        found: u64,
+    },
+    /// Not what any compiler writes, though the hash may be right.
+    Damaged(&'static str),
+    /// The content is not what the compiler wrote.
+    HashMismatch,
+    /// Another [`ENGINE_VERSION`].
+    Version(String),
+    /// For another system.
+    Target {
+        /// What it was compiled for.
+        found: String,
+        /// What this is.
+        expected: String,
+    },
+    /// Needs CPU features that this machine lacks.
+    CpuFeatures(CpuFeatures),
+    /// Compiled with other assumptions about memories.
+    Tunables,
+}
+
+impl fmt::Display for ArtifactError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ArtifactError::Empty => f.write_str("the file is empty; compile a module with wasmc"),
+            ArtifactError::NotAnArtifact => {
+                f.write_str("not a compiled module (.cwasm); compile the .wasm or .wat file with wasmc")
+            }
+            ArtifactError::UnknownKind(kind) => {
+                write!(
+                    f,
+                    "the artifact is of kind {kind}, but only modules (kind {KIND_MODULE}) can be loaded"
+                )
+            }
+            ArtifactError::FormatVersion(found) => {
+                write!(
+                    f,
+                    "the artifact has format version {found}, this engine reads {FORMAT_VERSION}; compile it again"
+                )
+            }
+            ArtifactError::Cut { expected, found } => {
+                write!(
+                    f,
+                    "the artifact is cut: {found} bytes instead of {expected}; copy or compile it again"
+                )
+            }
+            ArtifactError::Damaged(what) => {
+                write!(f, "the artifact is damaged ({what}); copy or compile it again")
+            }
+            ArtifactError::HashMismatch => f.write_str(
+                "the artifact is damaged (its content does not match its hash); copy or compile it again",
+            ),
+            ArtifactError::Version(found) => {
+                write!(
+                    f,
+                    "the artifact was compiled by \"{found}\", this is \"{ENGINE_VERSION}\"; compile it again"
+                )
+            }
+            ArtifactError::Target { found, expected } => {
+                write!(f, "the artifact was compiled for {found}; compile it again with --target {expected}")
+            }
+            ArtifactError::CpuFeatures(missing) => {
+                write!(
+                    f,
+                    "the artifact needs CPU features this machine lacks: {missing}; compile it again with a lower --cpu"
+                )
+            }
+            ArtifactError::Tunables => f.write_str(
+                "the artifact was compiled for other memory reservations or guards; compile it again",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ArtifactError {}
+
+/// Where the sections of a file are, as ranges of its bytes. Outlives the bytes it was read from, for copies and mappings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sections {
+    ranges: [Range<usize>; NUM_SECTIONS],
+}
+
+impl Sections {
+    /// The code: starts and ends at multiples of [`PAGE_SIZE`]. Empty when the module has no functions and no types.
+    pub fn text(&self) -> Range<usize> {
+        self.ranges[TEXT].clone()
+    }
+
+    /// Call frame information for [`Self::text`].
+    pub fn eh_frame(&self) -> Range<usize> {
+        self.ranges[EH_FRAME].clone()
+    }
+
+    /// The binary-search table for [`Self::eh_frame`].
+    pub fn eh_frame_hdr(&self) -> Range<usize> {
+        self.ranges[EH_FRAME_HDR].clone()
+    }
+
+    /// Data segments and memory images: starts and ends at multiples of [`PAGE_SIZE`].
+    pub fn rodata(&self) -> Range<usize> {
+        self.ranges[RODATA].clone()
+    }
+
+    /// Names and ranges of all sections, in file order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Range<usize>)> {
+        SECTIONS.iter().zip(&self.ranges).map(|(kind, range)| (kind.name, range.clone()))
+    }
+
+    /// The tables in a copy or mapping of the file, which must have been parsed.
+    ///
+    /// # Panics
+    /// When the bytes are not those of the file that was parsed.
+    pub fn tables<'a>(&self, file: &'a [u8]) -> CodeTables<'a> {
+        self.try_tables(file).expect("the sections are of another file")
+    }
+
+    fn try_tables<'a>(&self, file: &'a [u8]) -> Option<CodeTables<'a>> {
+        let section = |number: usize| file.get(self.ranges[number].clone());
+        CodeTables::new(section(TRAPS)?, section(ADDRMAP)?, section(FUNCS)?, section(NAMES)?)
+    }
+}
+
+/// An artifact that was checked and decoded. Code and tables stay in the file's bytes.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// Where things are.
+    pub sections: Sections,
+    /// What it was compiled by and for.
+    pub engine: EngineInfo,
+    /// What the module declares.
+    pub module: Module,
+}
+
+impl Artifact {
+    /// Whether the bytes start like an artifact, so that an error of [`Artifact::parse`] is of interest.
+    pub fn detect(file: &[u8]) -> bool {
+        file.starts_with(b"\x7fELF") && file.get(7) == Some(&OSABI)
+    }
+
+    /// Checks a file and decodes its metadata.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the file; it never panics, whatever the bytes are.
+    pub fn parse(file: &[u8], host: &Host<'_>) -> Result<Artifact, ArtifactError> {
+        let artifact = Self::parse_for_any_host(file)?;
+        let EngineInfo { target, cpu, tunables, .. } = &artifact.engine;
+        if target != host.target {
+            return Err(ArtifactError::Target { found: target.clone(), expected: host.target.into() });
+        }
+        let missing = cpu.difference(host.cpu);
+        if !missing.is_empty() {
+            return Err(ArtifactError::CpuFeatures(missing));
+        }
+        if *tunables != host.tunables {
+            return Err(ArtifactError::Tunables);
+        }
+        Ok(artifact)
+    }
+
+    /// As [`Artifact::parse`], for looking at an artifact that is not to be run here.
+    ///
+    /// # Errors
+    /// As [`Artifact::parse`], but not for target, CPU features and tunables.
+    pub fn parse_for_any_host(file: &[u8]) -> Result<Artifact, ArtifactError> {
+        let sections = read_sections(file)?;
+        let section = |number: usize| &file[sections.ranges[number].clone()];
+        if content_hash(file, &sections.ranges[HASH]) != section(HASH) {
+            return Err(ArtifactError::HashMismatch);
+        }
+        let engine: EngineInfo = decode(section(ENGINE), "engine section")?;
+        if engine.version != ENGINE_VERSION {
+            return Err(ArtifactError::Version(engine.version));
+        }
+        let module: Module = decode(section(INFO), "info section")?;
+        let tables = sections.try_tables(file).ok_or(ArtifactError::Damaged("side tables"))?;
+        check_tables(&module, &tables, sections.text().len(), sections.rodata().len())?;
+        Ok(Artifact { sections, engine, module })
+    }
+}
+
+/// Code ranges within `.text`, data ranges within `.rodata.wasm`, one function record per function.
+fn check_tables(
+    module: &Module,
+    tables: &CodeTables<'_>,
+    text: usize,
+    rodata: usize,
+) -> Result<(), ArtifactError> {
+    let defined = module.functions.len().checked_sub(module.num_imported_functions as usize);
+    if defined != Some(tables.num_functions()) || tables.num_types() != module.types.len() {
+        return Err(ArtifactError::Damaged("function table"));
+    }
+    let functions =
+        (0..tables.num_functions() as u32).filter_map(|n| tables.function(crate::DefinedFuncIndex(n)));
+    let trampolines =
+        (0..tables.num_types() as u32).filter_map(|n| tables.wasm_to_array(crate::TypeIndex(n)));
+    let mut offsets = functions
+        .flat_map(|function| {
+            [u64::from(function.offset) + u64::from(function.len), function.array_to_wasm.unwrap_or(0).into()]
+        })
+        .chain(trampolines.map(u64::from));
+    if offsets.any(|offset| offset > text as u64) {
+        return Err(ArtifactError::Damaged("function outside of .text"));
+    }
+    let images = module.memories.iter().filter_map(|memory| memory.image.as_ref());
+    let images = images
+        .map(|image| (u64::from(image.data_offset), u64::from(image.data_offset) + u64::from(image.len)));
+    let datas = module.datas.iter().map(|data| (u64::from(data.data.start), u64::from(data.data.end)));
+    if images.chain(datas).any(|(start, end)| start > end || end > rodata as u64) {
+        return Err(ArtifactError::Damaged("data outside of .rodata.wasm"));
+    }
+    Ok(())
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8], what: &'static str) -> Result<T, ArtifactError> {
+    let config = bincode::config::standard().with_limit::<DECODE_LIMIT>();
+    match bincode::serde::decode_from_slice(bytes, config) {
+        Ok((value, length)) if length == bytes.len() => Ok(value),
+        _ => Err(ArtifactError::Damaged(what)),
+    }
+}
+
+fn content_hash(file: &[u8], hash: &Range<usize>) -> [u8; HASH_SIZE] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&file[..hash.start]);
+    hasher.update(&file[hash.end..]);
+    *hasher.finalize().as_bytes()
+}
+
+fn read_u16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> u32 {
+    u32::from(read_u16(bytes, at)) | u32::from(read_u16(bytes, at + 2)) << 16
+}
+
+fn read_u64(bytes: &[u8], at: usize) -> u64 {
+    u64::from(read_u32(bytes, at)) | u64::from(read_u32(bytes, at + 4)) << 32
+}
+
+/// Checks the ELF header and every section header against what [`write`] produces.
+fn read_sections(file: &[u8]) -> Result<Sections, ArtifactError> {
+    if file.is_empty() {
+        return Err(ArtifactError::Empty);
+    }
+    if !Artifact::detect(file) {
+        return Err(ArtifactError::NotAnArtifact);
+    }
+    let found = file.len() as u64;
+    let Some(header) = file.first_chunk::<EHDR_SIZE>() else {
+        return Err(ArtifactError::Cut { expected: EHDR_SIZE as u64, found });
+    };
+    if header[8] != FORMAT_VERSION {
+        return Err(ArtifactError::FormatVersion(header[8]));
+    }
+    let kind = read_u32(header, 48);
+    if kind != KIND_MODULE {
+        return Err(ArtifactError::UnknownKind(kind));
+    }
+    let shoff = read_u64(header, 40);
+    if *header != elf_header(shoff) {
+        return Err(ArtifactError::Damaged("ELF header"));
+    }
+    let expected = shoff.checked_add(((NUM_SECTIONS + 1) * SHDR_SIZE) as u64);
+    let expected = expected.ok_or(ArtifactError::Damaged("ELF header"))?;
+    if found < expected {
+        return Err(ArtifactError::Cut { expected, found });
+    }
+    if found > expected {
+        return Err(ArtifactError::Damaged("bytes after its end"));
+    }
+    // `found == expected` says that `shoff` fits.
+    let headers = &file[shoff as usize..];
+    if headers[..SHDR_SIZE].iter().any(|&byte| byte != 0) {
+        return Err(ArtifactError::Damaged("section header"));
+    }
+    let mut ranges = [const { 0..0 }; NUM_SECTIONS];
+    let mut end = EHDR_SIZE as u64;
+    for (number, range) in ranges.iter_mut().enumerate() {
+        let header = &headers[(number + 1) * SHDR_SIZE..][..SHDR_SIZE];
+        let (offset, size) = (read_u64(header, 24), read_u64(header, 32));
+        if header != section_header(number, offset, size) {
+            return Err(ArtifactError::Damaged("section header"));
+        }
+        let section_end =
+            offset.checked_add(size).filter(|&section_end| offset >= end && section_end <= shoff);
+        end = section_end.ok_or(ArtifactError::Damaged("section bounds"))?;
+        if offset % SECTIONS[number].align as u64 != 0 {
+            return Err(ArtifactError::Damaged("section alignment"));
+        }
+        *range = offset as usize..end as usize;
+    }
+    for number in [TEXT, RODATA] {
+        if !ranges[number].len().is_multiple_of(PAGE_SIZE) {
+            return Err(ArtifactError::Damaged("section size"));
+        }
+    }
+    if ranges[HASH].len() != HASH_SIZE || file[ranges[SHSTRTAB].clone()] != *section_names() {
+        return Err(ArtifactError::Damaged("section contents"));
+    }
+    Ok(Sections { ranges })
+}
+
+fn elf_header(shoff: u64) -> [u8; EHDR_SIZE] {
+    let mut header = [0; EHDR_SIZE];
+    // 64-bit, little-endian, ELF version 1.
+    header[..9].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1, OSABI, FORMAT_VERSION]);
+    header[16..18].copy_from_slice(&ET_DYN.to_le_bytes());
+    header[18..20].copy_from_slice(&EM_X86_64.to_le_bytes());
+    header[20..24].copy_from_slice(&1u32.to_le_bytes());
+    header[40..48].copy_from_slice(&shoff.to_le_bytes());
+    header[48..52].copy_from_slice(&KIND_MODULE.to_le_bytes());
+    header[52..54].copy_from_slice(&(EHDR_SIZE as u16).to_le_bytes());
+    header[58..60].copy_from_slice(&(SHDR_SIZE as u16).to_le_bytes());
+    header[60..62].copy_from_slice(&(NUM_SECTIONS as u16 + 1).to_le_bytes());
+    header[62..64].copy_from_slice(&(SHSTRTAB as u16 + 1).to_le_bytes());
+    header
+}
+
+fn section_header(number: usize, offset: u64, size: u64) -> [u8; SHDR_SIZE] {
+    let kind = &SECTIONS[number];
+    let name_offset = 1 + SECTIONS[..number].iter().map(|kind| kind.name.len() + 1).sum::<usize>();
+    let section_type = if number == SHSTRTAB { SHT_STRTAB } else { SHT_PROGBITS };
+    let address = if kind.flags & SHF_ALLOC != 0 { offset } else { 0 };
+    let mut header = [0; SHDR_SIZE];
+    header[..4].copy_from_slice(&(name_offset as u32).to_le_bytes());
+    header[4..8].copy_from_slice(&section_type.to_le_bytes());
+    for (at, field) in [(8, kind.flags), (16, address), (24, offset), (32, size), (48, kind.align as u64)] {
+        header[at..at + 8].copy_from_slice(&field.to_le_bytes());
+    }
+    header
+}
+
+fn section_names() -> Vec<u8> {
+    let mut names = alloc::vec![0];
+    for kind in &SECTIONS {
+        names.extend(kind.name.as_bytes());
+        names.push(0);
+    }
+    names
+}
+
+/// What a compiler hands over to be written.
+#[derive(Clone, Debug)]
+pub struct Parts<'a> {
+    /// What the code was compiled by and for; `version` is [`ENGINE_VERSION`].
+    pub engine: &'a EngineInfo,
+    /// What the module declares.
+    pub module: &'a Module,
+    /// The code. It is filled up to a whole page with [`TEXT_PADDING`].
+    pub text: &'a [u8],
+    /// Call frame information; starts [`eh_frame_distance`] after the code.
+    pub eh_frame: &'a [u8],
+    /// Its search table; starts [`eh_frame_hdr_distance`] after `eh_frame`.
+    pub eh_frame_hdr: &'a [u8],
+    /// Trap sites, made by [`crate::side_table::encode`].
+    pub traps: &'a [u8],
+    /// The address map, made by [`crate::side_table::encode`].
+    pub address_map: &'a [u8],
+    /// Made by [`crate::tables::encode_functions`].
+    pub functions: &'a [u8],
+    /// Made by [`crate::tables::encode_names`].
+    pub names: &'a [u8],
+    /// Data segments and memory images. It is filled up to a whole page with zeros.
+    pub rodata: &'a [u8],
+}
+
+/// What fills up `.text`: `int3`, which is no trap site.
+pub const TEXT_PADDING: u8 = 0xcc;
+
+/// How far after the start of `.text` the section `.eh_frame` starts, in bytes.
+pub const fn eh_frame_distance(text_len: usize) -> usize {
+    text_len.next_multiple_of(PAGE_SIZE)
+}
+
+/// How far after the start of `.eh_frame` the section `.eh_frame_hdr` starts, in bytes.
+pub const fn eh_frame_hdr_distance(eh_frame_len: usize) -> usize {
+    eh_frame_len.next_multiple_of(SECTIONS[EH_FRAME_HDR].align)
+}
+
+/// The file could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// There is not enough memory for this many bytes.
+    OutOfMemory(usize),
+    /// The metadata could not be encoded.
+    Encoding,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::OutOfMemory(size) => {
+                write!(f, "not enough memory for an artifact of {size} bytes; free some")
+            }
+            WriteError::Encoding => {
+                f.write_str("the module's metadata is too large to be encoded; split the module")
+            }
+        }
+    }
+}
+
+impl core::error::Error for WriteError {}
+
+/// Writes a file. The same parts give the same bytes.
+///
+/// # Errors
+/// When memory for the file is lacking.
+pub fn write(parts: &Parts<'_>) -> Result<Vec<u8>, WriteError> {
+    let config = bincode::config::standard();
+    let info = bincode::serde::encode_to_vec(parts.module, config).map_err(|_| WriteError::Encoding)?;
+    let engine = bincode::serde::encode_to_vec(parts.engine, config).map_err(|_| WriteError::Encoding)?;
+    let names = section_names();
+    let contents: [&[u8]; NUM_SECTIONS] = [
+        parts.text,
+        parts.eh_frame,
+        parts.eh_frame_hdr,
+        parts.traps,
+        parts.address_map,
+        parts.functions,
+        parts.names,
+        &info,
+        &engine,
+        parts.rodata,
+        &[0; HASH_SIZE],
+        &names,
+    ];
+    let most =
+        contents.iter().zip(&SECTIONS).map(|(bytes, kind)| bytes.len() + 2 * kind.align).sum::<usize>()
+            + EHDR_SIZE
+            + (NUM_SECTIONS + 2) * SHDR_SIZE;
+    let mut file = Vec::new();
+    file.try_reserve_exact(most).map_err(|_| WriteError::OutOfMemory(most))?;
+    file.resize(EHDR_SIZE, 0);
+    let mut headers = alloc::vec![0; SHDR_SIZE];
+    let mut hash = 0..0;
+    for (number, bytes) in contents.iter().enumerate() {
+        file.resize(file.len().next_multiple_of(SECTIONS[number].align), 0);
+        let offset = file.len();
+        file.extend_from_slice(bytes);
+        match number {
+            TEXT => file.resize(file.len().next_multiple_of(PAGE_SIZE), TEXT_PADDING),
+            RODATA => file.resize(file.len().next_multiple_of(PAGE_SIZE), 0),
+            HASH => hash = offset..file.len(),
+            _ => {}
+        }
+        headers.extend(section_header(number, offset as u64, (file.len() - offset) as u64));
+    }
+    file.resize(file.len().next_multiple_of(8), 0);
+    let shoff = file.len() as u64;
+    file[..EHDR_SIZE].copy_from_slice(&elf_header(shoff));
+    file.extend(headers);
+    let digest = content_hash(&file, &hash);
+    file[hash].copy_from_slice(&digest);
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! What the WebAssembly compiler and the runtime both know, and nothing more.
+//!
+//! The compiler writes, the runtime reads; they meet here and nowhere else, so either works without the other. This crate
+//! knows no operating system and has no state.
+//!
+//! * [`module`]: what a module declares ([`Module`]), with its types ([`types`]) and index spaces ([`index`]).
+//! * [`vmctx`]: the memory that generated code and runtime share, and the **calling conventions**. Read this first.
+//! * [`builtins`]: the runtime's functions that generated code calls.
+//! * [`trap`]: why code traps. [`tunables`]: what both sides assumed about memories. [`cpu`]: what instructions code uses.
+//! * [`elf`]: the file. [`side_table`], [`tables`]: what is looked up by pc, in place.
+//!
+//! # The `.cwasm` file
+//! An ELF64 file without relocations and program headers. Sections have a fixed order, and addresses equal to their file
+//! offsets: whoever copies or maps the file as a whole, page-aligned, keeps all distances and need only make `.text` executable.
+//!
+//! ```text
+//! 0x0000        ELF header; OSABI 201, ABI version = FORMAT_VERSION, e_flags 1 = module
+//! page aligned  .text          functions in index order, then trampolines; filled up to a whole page
+//! directly      .eh_frame      call frame information of all of .text, zero-terminated, pc-relative
+//! aligned 8     .eh_frame_hdr  binary-search table of it
+//!               .wasmc.traps   side table: offset in .text -> trap code, for instructions that may fault
+//!               .wasmc.addrmap side table: offset in .text -> offset in the .wasm, the latter of the instruction that the code
+//!                              from there on belongs to
+//!               .wasmc.funcs   where functions and trampolines are
+//!               .wasmc.names   function names
+//!               .wasmc.info    bincode of Module
+//!               .wasmc.engine  bincode of EngineInfo: version, target, CPU features, tunables
+//! page aligned  .rodata.wasm   data segments and memory images; filled up to a whole page
+//!               .wasmc.hash    BLAKE3 of the file without these 32 bytes
+//!               .shstrtab, section headers; then the file ends
+//! ```
+//!
+//! The runtime refuses a file whose hash, version, target, CPU features or tunables are not right, before it maps anything
+//! executable. The hash finds damage; it is no proof of origin: a `.cwasm` is machine code and as trusted as who made it.
+//!
+//! Calls between functions of a module are direct (`call rel32`), indirect through a `VMFuncRef` or a `VMFunctionImport`. A later
+//! compiler may route direct calls through a table instead: the function table gives every function's entry, so nothing else
+//! in the format depends on it.
+
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod builtins;
+pub mod cpu;
+pub mod elf;
+pub mod index;
+pub mod module;
+pub mod side_table;
+pub mod tables;
+pub mod trap;
+pub mod tunables;
+pub mod types;
+pub mod vmctx;
+
+pub use cpu::CpuFeatures;
+pub use elf::{Artifact, ArtifactError, EngineInfo, Host, OptLevel, Parts, Sections};
+pub use index::*;
+pub use module::Module;
+pub use tables::CodeTables;
+pub use trap::Trap;
+pub use tunables::{MemoryPlan, Tunables};

@@ -1,0 +1,215 @@
+//! Sorted tables of `(code offset, value)` that are searched where they lie, without decoding them first.
+//!
+//! ```text
+//! u32 number of blocks
+//! per block:  u32 first key, u32 offset of its entries from the start of the entries
+//! entries:    per entry  ULEB128 (key - previous key of the block), SLEB128 (value - previous value of the block)
+//! ```
+//! Within a block the key before the first is the block's first key, the value before the first is 0. Blocks have
+//! [`ENTRIES_PER_BLOCK`] entries but the last. All numbers are little-endian and unaligned. A look-up is a binary search for the
+//! block and a walk through its entries; it neither allocates nor panics, whatever the bytes are, so that it can run in an
+//! exception handler.
+
+use alloc::vec::Vec;
+
+/// How many entries share a block.
+pub const ENTRIES_PER_BLOCK: usize = 32;
+
+/// A table in place.
+#[derive(Clone, Copy, Debug)]
+pub struct SideTable<'a> {
+    index: &'a [u8],
+    entries: &'a [u8],
+}
+
+impl<'a> SideTable<'a> {
+    /// The table in these bytes; `None` when they are too short for the number of blocks they claim.
+    pub fn new(bytes: &'a [u8]) -> Option<SideTable<'a>> {
+        let (count, rest) = bytes.split_first_chunk::<4>()?;
+        let index_len = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(8)?;
+        let (index, entries) = rest.split_at_checked(index_len)?;
+        Some(SideTable { index, entries })
+    }
+
+    /// The entry with the greatest key that is not above `key`.
+    pub fn floor(&self, key: u32) -> Option<(u32, u32)> {
+        let (mut low, mut high) = (0, self.index.len() / 8);
+        while low < high {
+            let middle = (low + high) / 2;
+            if self.block(middle)?.0 <= key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let (first, start) = self.block(low.checked_sub(1)?)?;
+        let end = self.block(low).map_or(self.entries.len(), |(_, start)| start as usize);
+        let mut walk = Walk { bytes: self.entries.get(start as usize..end)?, key: first, value: 0 };
+        let mut best = None;
+        for entry in &mut walk {
+            if entry.0 > key {
+                break;
+            }
+            best = Some(entry);
+        }
+        best
+    }
+
+    /// The value at exactly this key.
+    pub fn get(&self, key: u32) -> Option<u32> {
+        self.floor(key).filter(|entry| entry.0 == key).map(|entry| entry.1)
+    }
+
+    /// All entries, in the order of their keys.
+    pub fn iter(self) -> impl Iterator<Item = (u32, u32)> + 'a {
+        (0..self.index.len() / 8).flat_map(move |number| {
+            let (first, start) = self.block(number).unwrap_or_default();
+            let end = self.block(number + 1).map_or(self.entries.len(), |(_, start)| start as usize);
+            Walk { bytes: self.entries.get(start as usize..end).unwrap_or_default(), key: first, value: 0 }
+        })
+    }
+
+    fn block(&self, number: usize) -> Option<(u32, u32)> {
+        let (first, rest) = self.index.get(number * 8..)?.split_first_chunk::<4>()?;
+        Some((u32::from_le_bytes(*first), u32::from_le_bytes(*rest.first_chunk::<4>()?)))
+    }
+}
+
+struct Walk<'a> {
+    bytes: &'a [u8],
+    key: u32,
+    value: u32,
+}
+
+impl Iterator for Walk<'_> {
+    type Item = (u32, u32);
+
+    fn next(&mut self) -> Option<(u32, u32)> {
+        let delta = self.read_leb()?.0;
+        let (raw, bits) = self.read_leb()?;
+        // Sign-extend from the last bit that was read.
+        let change = if bits < 32 && raw >> (bits - 1) & 1 == 1 { raw | u32::MAX << bits } else { raw };
+        self.key = self.key.wrapping_add(delta);
+        self.value = self.value.wrapping_add(change);
+        Some((self.key, self.value))
+    }
+}
+
+impl Walk<'_> {
+    /// A LEB128 number's low 32 bits and how many bits were read.
+    fn read_leb(&mut self) -> Option<(u32, u32)> {
+        let (mut value, mut bits) = (0u32, 0);
+        loop {
+            let (&byte, rest) = self.bytes.split_first()?;
+            self.bytes = rest;
+            if bits < 32 {
+                value |= u32::from(byte & 0x7f) << bits;
+            }
+            bits = (bits + 7).min(35);
+            if byte & 0x80 == 0 {
+                return Some((value, bits));
+            }
+        }
+    }
+}
+
+/// Encodes entries, which must be sorted by key without duplicates.
+///
+/// # Panics
+/// When they are not.
+pub fn encode(entries: &[(u32, u32)]) -> Vec<u8> {
+    assert!(
+        entries.windows(2).all(|pair| pair[0].0 < pair[1].0),
+        "side table entries must be sorted and unique"
+    );
+    let blocks = entries.chunks(ENTRIES_PER_BLOCK);
+    let mut index = Vec::with_capacity(4 + blocks.len() * 8);
+    index.extend((blocks.len() as u32).to_le_bytes());
+    let mut data = Vec::with_capacity(entries.len() * 3);
+    for block in blocks {
+        let (mut key, mut value) = (block[0].0, 0u32);
+        index.extend(key.to_le_bytes());
+        index.extend((data.len() as u32).to_le_bytes());
+        for entry in block {
+            write_uleb(&mut data, entry.0 - key);
+            write_sleb(&mut data, entry.1.wrapping_sub(value) as i32);
+            (key, value) = *entry;
+        }
+    }
+    index.extend(data);
+    index
+}
+
+fn write_uleb(out: &mut Vec<u8>, mut value: u32) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn write_sleb(out: &mut Vec<u8>, mut value: i32) {
+    while !(-64..64).contains(&value) {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8 & 0x7f);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that look random, the same on every run.
+    fn numbers(mut state: u64) -> impl FnMut() -> u32 {
+        move || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) as u32
+        }
+    }
+
+    #[test]
+    fn finds_what_was_put_in_and_nothing_else() {
+        let mut random = numbers(1);
+        for count in [0, 1, 2, 31, 32, 33, 64, 1000] {
+            let mut key = random() % 100;
+            let entries: Vec<(u32, u32)> = (0..count)
+                .map(|_| {
+                    key += 1 + random() % 300;
+                    (key, if random().is_multiple_of(4) { random() << 1 } else { random() % 20 })
+                })
+                .collect();
+            let bytes = encode(&entries);
+            let table = SideTable::new(&bytes).unwrap();
+            assert_eq!(table.iter().collect::<Vec<_>>(), entries);
+            for probe in 0..key + 2 {
+                let expected = entries.iter().rev().find(|entry| entry.0 <= probe).copied();
+                assert_eq!(table.floor(probe), expected, "{count} entries, probe {probe}");
+                assert_eq!(table.get(probe), expected.filter(|e| e.0 == probe).map(|e| e.1));
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_values_survive() {
+        let entries = [(0, u32::MAX), (1, 0), (2, 0x8000_0000), (3, 0x7fff_ffff), (u32::MAX, 63)];
+        let bytes = encode(&entries);
+        assert_eq!(SideTable::new(&bytes).unwrap().iter().collect::<Vec<_>>(), entries);
+    }
+
+    #[test]
+    fn random_bytes_are_searched_without_panic() {
+        let mut random = numbers(7);
+        for round in 0..2000u32 {
+            let mut bytes: Vec<u8> = (0..random() % 200).map(|_| random() as u8).collect();
+            if let Some(count) = bytes.first_chunk_mut::<4>() {
+                *count = (round % 12).to_le_bytes();
+            }
+            if let Some(table) = SideTable::new(&bytes) {
+                let _ = table.floor(random());
+                let _ = table.floor(random() & 0xffff);
+                let _ = table.iter().count();
+            }
+        }
+    }
+}
