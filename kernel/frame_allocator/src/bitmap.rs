@@ -1,0 +1,159 @@
+//! A bitmap of free frames with a summary, so that neither a search nor a count walks over used memory bit by bit.
+
+/// Bits per word.
+const BITS: usize = u64::BITS as usize;
+
+/// One bit per frame: set means free. Frame numbers count from 0.
+///
+/// Invariants: bit `w % 64` of `summary[w / 64]` is set iff `words[w] != 0`; no word below `hint` has a bit set; `free`
+/// counts the set bits.
+pub(crate) struct Bitmap {
+    words: &'static mut [u64],
+    summary: &'static mut [u64],
+    hint: usize,
+    free: usize,
+}
+
+/// A word with the bits `from..to` set; `to` is at most 64.
+const fn mask(from: usize, to: usize) -> u64 {
+    if from >= to {
+        return 0;
+    }
+    (u64::MAX >> (BITS - (to - from))) << from
+}
+
+impl Bitmap {
+    /// Words that a bitmap for `frames` frames needs, and summary words for it.
+    pub(crate) const fn words_needed(frames: usize) -> (usize, usize) {
+        let words = frames.div_ceil(BITS);
+        (words, words.div_ceil(BITS))
+    }
+
+    /// No frames at all.
+    pub(crate) const fn empty() -> Self {
+        Self { words: &mut [], summary: &mut [], hint: 0, free: 0 }
+    }
+
+    /// A bitmap in the given memory, all of it zero: nothing free yet.
+    pub(crate) fn new(words: &'static mut [u64], summary: &'static mut [u64]) -> Self {
+        words.fill(0);
+        summary.fill(0);
+        Self { words, summary, hint: 0, free: 0 }
+    }
+
+    /// How many frames are free.
+    pub(crate) fn free(&self) -> usize {
+        self.free
+    }
+
+    /// First frame number beyond the bitmap.
+    pub(crate) fn capacity(&self) -> usize {
+        self.words.len() * BITS
+    }
+
+    /// Calls `f` with each word that the bits `start..end` touch, and the mask of those bits in it.
+    fn for_each_word(&mut self, start: usize, end: usize, mut f: impl FnMut(&mut u64, u64)) {
+        let mut bit = start;
+        while bit < end {
+            let word = bit / BITS;
+            let stop = end.min((word + 1) * BITS);
+            f(&mut self.words[word], mask(bit % BITS, bit % BITS + (stop - bit)));
+            let summary = &mut self.summary[word / BITS];
+            if self.words[word] != 0 {
+                *summary |= 1 << (word % BITS);
+            } else {
+                *summary &= !(1 << (word % BITS));
+            }
+            bit = stop;
+        }
+    }
+
+    /// Marks `start..end` as free; bits that were already set stay so. Returns how many were not.
+    pub(crate) fn set(&mut self, start: usize, end: usize) -> usize {
+        let mut added = 0;
+        self.for_each_word(start, end, |word, mask| {
+            added += (mask & !*word).count_ones() as usize;
+            *word |= mask;
+        });
+        self.free += added;
+        if start < end {
+            self.hint = self.hint.min(start / BITS);
+        }
+        added
+    }
+
+    /// Marks `start..end` as not free. Returns how many were.
+    pub(crate) fn clear(&mut self, start: usize, end: usize) -> usize {
+        let mut removed = 0;
+        self.for_each_word(start, end, |word, mask| {
+            removed += (mask & *word).count_ones() as usize;
+            *word &= !mask;
+        });
+        self.free -= removed;
+        removed
+    }
+
+    /// Whether frame `bit` is free.
+    pub(crate) fn get(&self, bit: usize) -> bool {
+        self.words.get(bit / BITS).is_some_and(|word| word >> (bit % BITS) & 1 != 0)
+    }
+
+    /// The first free frame at or after `from`.
+    pub(crate) fn next_set(&self, from: usize) -> Option<usize> {
+        let word = from / BITS;
+        let rest = self.words.get(word)? & mask(from % BITS, BITS);
+        if rest != 0 {
+            return Some(word * BITS + rest.trailing_zeros() as usize);
+        }
+        let word = word + 1;
+        let mut index = word / BITS;
+        let mut summary = self.summary.get(index)? & mask(word % BITS, BITS);
+        while summary == 0 {
+            index += 1;
+            summary = *self.summary.get(index)?;
+        }
+        let word = index * BITS + summary.trailing_zeros() as usize;
+        Some(word * BITS + self.words[word].trailing_zeros() as usize)
+    }
+
+    /// The first frame at or after `from` that is not free, or `limit` if none is below that.
+    pub(crate) fn next_clear(&self, from: usize, limit: usize) -> usize {
+        let mut bit = from;
+        while bit < limit {
+            let Some(word) = self.words.get(bit / BITS) else { return bit };
+            let used = !word & mask(bit % BITS, BITS);
+            if used != 0 {
+                return limit.min(bit / BITS * BITS + used.trailing_zeros() as usize);
+            }
+            bit = (bit / BITS + 1) * BITS;
+        }
+        limit
+    }
+
+    /// The first free frame of all. Moves the hint up to it.
+    pub(crate) fn first(&mut self) -> Option<usize> {
+        let found = self.next_set(self.hint * BITS);
+        self.hint = found.map_or(self.words.len(), |bit| bit / BITS);
+        found
+    }
+
+    /// Start of the lowest run of `count` free frames whose first number is a multiple of `alignment`.
+    pub(crate) fn find_run(&mut self, count: usize, alignment: usize) -> Option<usize> {
+        if count == 0 || count > self.free {
+            return None;
+        }
+        let mut start = self.first()?;
+        loop {
+            let aligned = start.checked_next_multiple_of(alignment.max(1))?;
+            let wanted = aligned.checked_add(count)?;
+            if wanted > self.capacity() {
+                return None;
+            }
+            let end = self.next_clear(aligned, wanted);
+            if end == wanted {
+                return Some(aligned);
+            }
+            start = self.next_set(end + 1)?;
+        }
+    }
+}
