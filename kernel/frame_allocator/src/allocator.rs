@@ -97,6 +97,11 @@ impl Allocator {
         }
     }
 
+    /// Whether frames `start..end` are all general.
+    pub(crate) fn is_general(&self, start: usize, end: usize) -> bool {
+        self.general.next_clear(start, end) == end
+    }
+
     /// Takes the lowest aligned run of `count` general frames; its start.
     pub(crate) fn take_run(&mut self, count: usize, alignment: usize) -> Option<usize> {
         let start = self.free.find_run(count, alignment)?;

@@ -115,6 +115,14 @@ pub fn statistics() -> FrameStatistics {
     ALLOCATOR.lock().statistics()
 }
 
+/// Whether all of these frames are usable RAM that anyone may get, now or later. False for an empty range.
+///
+/// Such frames hold what their last owner left in them, and no device or firmware: they may and should be zeroed.
+pub fn is_general(frames: &FrameRange) -> bool {
+    let (start, end) = allocator::bounds(frames);
+    start < end && ALLOCATOR.lock().is_general(start, end)
+}
+
 fn own(start_and_count: (usize, usize)) -> AllocatedFrames<Page4K> {
     frames::allocated(allocator::range(start_and_count))
 }

@@ -43,6 +43,11 @@ fn only_usable_and_unreserved_frames_are_general() {
     assert_eq!((free, total), (0x1000 - 0x40, 0x1000 - 0x40));
     let first = allocate_frames(1).unwrap();
     assert_eq!(first.start().number(), 0x140);
+    for (start, count, expected) in
+        [(0x140, 0xFC0, true), (0x13F, 2, false), (0x10FF, 2, false), (0xFEE00, 1, false), (0x200, 0, false)]
+    {
+        assert_eq!(is_general(&allocator::range((start, count))), expected, "{start:#x}+{count}");
+    }
 }
 
 #[test]
