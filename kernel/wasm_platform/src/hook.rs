@@ -32,7 +32,10 @@ impl TrapHook {
         let mut holders = HOLDERS.lock();
         match holders.handler {
             Some(current) if !core::ptr::fn_addr_eq(current, handler) => {
-                return Err(PlatformError::bad_argument("install a trap handler", "another one is installed"));
+                return Err(PlatformError::bad_argument(
+                    "install a trap handler",
+                    "another one is installed",
+                ));
             }
             Some(_) => {}
             None => {

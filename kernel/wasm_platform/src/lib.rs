@@ -43,7 +43,8 @@ use theseus as platform;
 
 pub use hook::{TrapHandler, TrapHook};
 pub use platform::{
-    CodeImage, OPERATING_SYSTEM, Reservation, UnwindRegistration, page_size, read_file, stack_bounds, tls_get, tls_set,
+    CodeImage, OPERATING_SYSTEM, Reservation, UnwindRegistration, page_size, read_file, stack_bounds,
+    tls_get, tls_set,
 };
 
 /// Why the operating system did not do what was asked of it.

@@ -42,7 +42,8 @@ impl Mapping {
         if start == libc::MAP_FAILED {
             return Err(PlatformError::last_os_error(attempted));
         }
-        let start = NonNull::new(start.cast()).ok_or(PlatformError::bad_argument(attempted, "mapped at address 0"))?;
+        let start = NonNull::new(start.cast())
+            .ok_or(PlatformError::bad_argument(attempted, "mapped at address 0"))?;
         Ok(Self { start, len })
     }
 
@@ -85,7 +86,8 @@ impl Reservation {
     /// Fails if the address space has no room for it.
     pub fn new(len: usize) -> Result<Self, PlatformError> {
         const ATTEMPTED: &str = "reserve address space";
-        let len = round_up_to_pages(len).ok_or(PlatformError::bad_argument(ATTEMPTED, "the size overflows"))?;
+        let len =
+            round_up_to_pages(len).ok_or(PlatformError::bad_argument(ATTEMPTED, "the size overflows"))?;
         Ok(Self(Mapping::new(ATTEMPTED, len, libc::PROT_NONE)?))
     }
 
@@ -110,7 +112,11 @@ impl Reservation {
     /// # Errors
     /// Fails if the range leaves the reservation or the system is out of memory.
     pub fn commit(&mut self, offset: usize, len: usize) -> Result<(), PlatformError> {
-        self.0.protect("commit memory", offset..offset.saturating_add(len), libc::PROT_READ | libc::PROT_WRITE)
+        self.0.protect(
+            "commit memory",
+            offset..offset.saturating_add(len),
+            libc::PROT_READ | libc::PROT_WRITE,
+        )
     }
 
     /// Gives the memory of `len` bytes from `offset` back and makes them inaccessible. Both must be multiples of the
@@ -141,7 +147,8 @@ impl CodeImage {
     /// Fails if `text` is not a range of whole pages within the image, or the system is out of memory.
     pub fn publish(image: &[u8], text: Range<usize>) -> Result<Self, PlatformError> {
         const ATTEMPTED: &str = "publish code";
-        let len = round_up_to_pages(image.len()).ok_or(PlatformError::bad_argument(ATTEMPTED, "the size overflows"))?;
+        let len = round_up_to_pages(image.len())
+            .ok_or(PlatformError::bad_argument(ATTEMPTED, "the size overflows"))?;
         if text.start > text.end {
             return Err(PlatformError::bad_argument(ATTEMPTED, "the text ends before it begins"));
         }
@@ -368,7 +375,8 @@ unsafe fn hand_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_voi
                 libc::signal(signal, libc::SIG_DFL);
             }
             action if (*previous).sa_flags & libc::SA_SIGINFO != 0 => {
-                let action: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = core::mem::transmute(action);
+                let action: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
+                    core::mem::transmute(action);
                 action(signal, info, context);
             }
             action => {

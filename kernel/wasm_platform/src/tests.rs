@@ -27,7 +27,9 @@ fn ranges_outside_a_reservation_are_refused() {
     assert!(memory.commit(usize::MAX - page + 1, page).is_err());
     assert!(memory.decommit(2 * page, page).is_err());
     assert!(Reservation::new(usize::MAX).is_err());
-    assert!(Reservation::new(1 << 62).unwrap_err().to_string().starts_with("could not reserve address space: "));
+    assert!(
+        Reservation::new(1 << 62).unwrap_err().to_string().starts_with("could not reserve address space: ")
+    );
 }
 
 #[test]
