@@ -110,7 +110,7 @@ impl FaultFrame {
     }
 }
 
-const _: () = assert!(size_of::<FaultFrame>() % 16 == 0, "the stack is aligned at the entry's call");
+const _: () = assert!(size_of::<FaultFrame>().is_multiple_of(16), "the stack is aligned at the entry's call");
 
 /// Where a task goes on after a fault: calls the frame's handler. `rsp` points to the [`FaultFrame`].
 ///

@@ -32,6 +32,7 @@
 extern crate alloc;
 
 mod eh_frame;
+#[cfg(any(test, target_os = "theseus"))]
 mod lsda;
 mod reader;
 mod registry;

@@ -19,6 +19,8 @@ use core::{
     sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence},
 };
 
+use irq_safety::{HeldInterrupts, hold_interrupts};
+
 use crate::EhFrameError;
 
 /// Number of ranges that fit without allocation: the base image is registered before there is a heap.
@@ -135,7 +137,7 @@ impl Registry {
     pub(crate) fn find(&self, pc: usize) -> Option<CodeRange> {
         loop {
             let before = self.sequence.load(Ordering::Acquire);
-            if before % 2 != 0 {
+            if !before.is_multiple_of(2) {
                 core::hint::spin_loop();
                 continue;
             }
@@ -218,7 +220,7 @@ impl Registry {
 
     fn lock(&self) -> Writer<'_> {
         loop {
-            let interrupts = interrupts::hold();
+            let interrupts = hold_interrupts();
             if !self.locked.swap(true, Ordering::Acquire) {
                 return Writer { registry: self, _interrupts: interrupts };
             }
@@ -232,7 +234,7 @@ impl Registry {
 /// The right to change the table; interrupts are off while it lives.
 struct Writer<'a> {
     registry: &'a Registry,
-    _interrupts: interrupts::Held,
+    _interrupts: HeldInterrupts,
 }
 
 impl Writer<'_> {
@@ -281,42 +283,6 @@ impl Writer<'_> {
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         self.registry.locked.store(false, Ordering::Release);
-    }
-}
-
-/// Keeps the processor from being interrupted (on Linux, where the tests run: does nothing).
-mod interrupts {
-    /// Interrupts are off until this is dropped.
-    pub(super) struct Held {
-        /// RFLAGS as they were.
-        #[cfg(target_os = "theseus")]
-        flags: usize,
-    }
-
-    /// Turns interrupts off.
-    #[cfg(target_os = "theseus")]
-    pub(super) fn hold() -> Held {
-        let flags;
-        // SAFETY: pushes the flags, pops them again, and clears the interrupt flag; `Held` restores it.
-        unsafe { core::arch::asm!("pushfq", "pop {}", "cli", out(reg) flags) };
-        Held { flags }
-    }
-
-    #[cfg(target_os = "theseus")]
-    impl Drop for Held {
-        fn drop(&mut self) {
-            const INTERRUPT_FLAG: usize = 1 << 9;
-            if self.flags & INTERRUPT_FLAG != 0 {
-                // SAFETY: they were on before `hold`.
-                unsafe { core::arch::asm!("sti") };
-            }
-        }
-    }
-
-    /// A signal handler of a test does not unwind.
-    #[cfg(not(target_os = "theseus"))]
-    pub(super) fn hold() -> Held {
-        Held {}
     }
 }
 
