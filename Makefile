@@ -26,8 +26,8 @@ ARCHIVE     := $(OUT)/theseus.cpio
 ISO         := $(OUT)/theseus.iso
 HOST_TOOLS  := run_qemu image_builder wasmc
 
-# One object per crate, no instance of a generic function shared between crates: what a crate needs is its own or named.
-KERNEL_RUSTFLAGS := --emit=obj -Zshare-generics=n
+# No instance of a generic function shared between crates: what a crate needs is its own or named.
+KERNEL_RUSTFLAGS := -Zshare-generics=n
 KERNEL_CARGO     := --profile kernel -Zbuild-std=core,alloc,compiler_builtins \
                     -Zbuild-std-features=compiler-builtins-mem -Zjson-target-spec --target x86_64-theseus.json
 # Applications find each other by name at run time, so nothing but this list makes cargo build them.
