@@ -15,6 +15,9 @@ use unwinding::abi::{_Unwind_DeleteException, _Unwind_RaiseException, UnwindExce
 /// Marks exceptions thrown by [`start_unwinding`].
 const CLASS: u64 = u64::from_be_bytes(*b"THESRUST");
 
+/// Marks exceptions thrown by [`start_unwinding_from_fault`].
+pub(crate) const FAULT_CLASS: u64 = u64::from_be_bytes(*b"THESFALT");
+
 /// Exception objects for when the heap has no memory left. A task needs one from throw to catch.
 const SPARE_OBJECTS: usize = 16;
 
@@ -43,7 +46,7 @@ static SPARES: [Spare; SPARE_OBJECTS] =
 
 impl Object {
     /// Moves the payload into an object in the heap or, if that is exhausted, into a spare one.
-    fn wrap(payload: Payload) -> Result<*mut Self, Payload> {
+    fn wrap(payload: Payload, class: u64) -> Result<*mut Self, Payload> {
         let layout = Layout::new::<Self>();
         // SAFETY: the layout is not of size zero.
         let mut place = unsafe { alloc::alloc::alloc(layout) }.cast::<Self>();
@@ -57,7 +60,7 @@ impl Object {
         unsafe {
             place.write(Self { header: MaybeUninit::zeroed(), payload });
             let header = place.cast::<UnwindException>();
-            (*header).exception_class = CLASS;
+            (*header).exception_class = class;
             (*header).exception_cleanup = Some(delete);
         }
         Ok(place)
@@ -129,7 +132,22 @@ pub struct UnwindFailed {
 /// Neither prints nor calls any hook. It returns only if unwinding is impossible; nothing was dropped then.
 #[inline(never)]
 pub fn start_unwinding(payload: Box<dyn Any + Send>) -> UnwindFailed {
-    let object = match Object::wrap(payload) {
+    throw(payload, CLASS)
+}
+
+/// Throws `payload` as [`start_unwinding`] does, but from a [`FaultHandler`](crate::FaultHandler).
+///
+/// A fault can happen where the compiler knew that nothing can panic, and in a function whose callers relied on that:
+/// they have no landing pad for the call. Such frames are passed over, their values not dropped. (Functions that
+/// *forbid* unwinding, as `extern "C"` ones do, still stop it.)
+#[inline(never)]
+pub fn start_unwinding_from_fault(payload: Box<dyn Any + Send>) -> UnwindFailed {
+    throw(payload, FAULT_CLASS)
+}
+
+#[inline(always)]
+fn throw(payload: Payload, class: u64) -> UnwindFailed {
+    let object = match Object::wrap(payload, class) {
         Ok(object) => object,
         Err(payload) => return UnwindFailed { reason: UnwindFailure::OutOfMemory, payload },
     };
@@ -161,7 +179,6 @@ pub fn catch_unwind<F: FnOnce() -> R, R>(f: F) -> Result<R, Box<dyn Any + Send>>
         payload: ManuallyDrop<Payload>,
     }
 
-    // Never inlined: a fault *in* `f` must find its catch in a caller's frame, see the crate's invariants.
     #[inline(never)]
     fn call<F: FnOnce() -> R, R>(f: F) -> R {
         f()
@@ -172,6 +189,9 @@ pub fn catch_unwind<F: FnOnce() -> R, R>(f: F) -> Result<R, Box<dyn Any + Send>>
         unsafe {
             let data = &mut *data.cast::<Data<F, R>>();
             let function = ManuallyDrop::take(&mut data.function);
+            // A function that the compiler knows neither to be inlined here nor never to panic: in either case it would
+            // leave out the catch, which a fault in `f` needs as well.
+            let call: fn(F) -> R = core::hint::black_box(call::<F, R>);
             data.result = ManuallyDrop::new(call(function));
         }
     }
@@ -183,7 +203,7 @@ pub fn catch_unwind<F: FnOnce() -> R, R>(f: F) -> Result<R, Box<dyn Any + Send>>
         // there is no result: the payload may take its place.
         unsafe {
             let data = &mut *data.cast::<Data<F, R>>();
-            let payload: Payload = if (*exception).exception_class == CLASS {
+            let payload: Payload = if matches!((*exception).exception_class, CLASS | FAULT_CLASS) {
                 DEPTH.set(DEPTH.get().saturating_sub(1));
                 Object::unwrap(exception.cast())
             } else {

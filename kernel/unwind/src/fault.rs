@@ -19,7 +19,8 @@
 
 use core::mem::{offset_of, size_of};
 
-/// What runs on the faulting task's stack. It must not return; typically it throws.
+/// What runs on the faulting task's stack. It must not return; typically it calls
+/// [`start_unwinding_from_fault`](crate::start_unwinding_from_fault).
 ///
 /// The frame is its to read; what it changes in it, the unwinder will see.
 pub type FaultHandler = unsafe extern "C-unwind" fn(frame: &mut FaultFrame) -> !;

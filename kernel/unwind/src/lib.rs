@@ -58,7 +58,10 @@ pub use registry::RegisterError;
 #[cfg(target_os = "theseus")]
 pub use {
     backtrace::{Frame, backtrace},
-    exception::{ForeignException, UnwindFailed, UnwindFailure, catch_unwind, panic_depth, start_unwinding},
+    exception::{
+        ForeignException, UnwindFailed, UnwindFailure, catch_unwind, panic_depth, start_unwinding,
+        start_unwinding_from_fault,
+    },
     fault::{FaultEntry, FaultFrame, FaultHandler},
 };
 

@@ -6,6 +6,7 @@ use unwinding::abi::{
 };
 
 use crate::{
+    exception::FAULT_CLASS,
     lsda::{Action, find_action},
     reader::Reader,
 };
@@ -22,7 +23,7 @@ const RDX: i32 = 1;
 unsafe extern "C" fn rust_eh_personality(
     version: i32,
     actions: UnwindAction,
-    _exception_class: u64,
+    exception_class: u64,
     exception: *mut UnwindException,
     context: &mut UnwindContext<'_>,
 ) -> UnwindReasonCode {
@@ -56,6 +57,8 @@ unsafe extern "C" fn rust_eh_personality(
             _Unwind_SetIP(context, landing_pad);
             UnwindReasonCode::INSTALL_CONTEXT
         }
+        // The compiler took it that this call does not unwind. It does, if what it called has faulted.
+        Ok(Action::Terminate) if exception_class == FAULT_CLASS => UnwindReasonCode::CONTINUE_UNWIND,
         Ok(Action::Terminate) | Err(_) => error,
     }
 }

@@ -60,6 +60,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Continues at `position`, which may be the end but not beyond.
+    #[inline]
     pub(crate) fn seek(&mut self, position: usize) -> Result<(), EhFrameError> {
         if position > self.length {
             return Err(EhFrameError::Truncated { offset: position });
@@ -82,6 +83,7 @@ impl<'a> Reader<'a> {
         Ok(self)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], EhFrameError> {
         if self.remaining() < N {
             return Err(EhFrameError::Truncated { offset: self.position });
@@ -93,6 +95,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, EhFrameError> {
         self.array::<1>().map(|b| b[0])
     }
@@ -101,10 +104,12 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32, EhFrameError> {
         self.array().map(u32::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64, EhFrameError> {
         self.array().map(u64::from_le_bytes)
     }
