@@ -130,6 +130,10 @@ mod tests {
         assert_eq!(reader.read(&mut [0; 4]), Ok(0));
         assert_eq!(reader.seek(SeekFrom::Start(u64::MAX)), Ok(u64::MAX));
         assert_eq!(reader.seek(SeekFrom::Current(1)), Err(IoError::InvalidInput));
-        assert_eq!(reader.read(&mut [0; 4]), Ok(0), "reading at the largest offset is the end, not an overflow");
+        assert_eq!(
+            reader.read(&mut [0; 4]),
+            Ok(0),
+            "reading at the largest offset is the end, not an overflow"
+        );
     }
 }

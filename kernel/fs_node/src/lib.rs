@@ -1,0 +1,260 @@
+//! What files and directories are.
+//!
+//! [`File`] and [`Directory`] are traits, so that what lies behind a path may be memory, a device, or the state of
+//! the kernel. [`FileRef`] and [`DirRef`] are shared, locked references to them, and a [`FileOrDir`] is either.
+//! Where a node hangs in the tree is its [`Location`], and what is known about it is its [`Metadata`].
+//! Operations that concern several nodes at once are functions: [`rename`], [`remove_file`], [`remove_dir`].
+//!
+//! # Locking
+//! * A [`Location`] is a leaf: its lock is held for a few instructions, never while another lock is taken. Names and
+//!   paths come from locations alone. A file may therefore stay locked (while it is borrowed by
+//!   [`File::as_mapping`], say) and directories can still be searched, listed and changed.
+//! * Who holds a directory's lock may take the lock of one of its *children*, never that of an ancestor or of a stranger.
+//!   Only [`rename`] locks two unrelated directories, and it does so one rename at a time, ancestors first.
+//!
+//! # Invariants
+//! * A node is in at most one directory, and its location names that directory.
+//! * A removed node stays usable by whoever still holds it, like an open file that was unlinked. A removed directory is
+//!   empty and takes no new entries.
+//! * The tree has no cycles: a directory cannot be moved into itself or below itself.
+//!
+//! # Time
+//! This crate lies below the clocks, so the wall clock is a callback: [`set_clock`]. Times are
+//! [`Duration`](core::time::Duration)s since the Unix epoch, and zero until a clock is set.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod clock;
+mod error;
+mod location;
+mod metadata;
+mod tree;
+
+pub use clock::{now, set_clock};
+pub use error::FsError;
+pub use location::{Location, MAX_NAME_LENGTH, check_name};
+pub use metadata::{FileKind, Metadata, NodeTimes, Times};
+pub use tree::{remove_dir, remove_file, rename};
+
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::fmt;
+use io::{ByteReader, ByteWriter, IoError, KnownLength};
+use spin::Mutex;
+
+/// A shared, locked reference to a file.
+pub type FileRef = Arc<Mutex<dyn File + Send>>;
+/// A shared, locked reference to a directory.
+pub type DirRef = Arc<Mutex<dyn Directory + Send>>;
+/// A reference to a file that doesn't keep it alive.
+pub type WeakFileRef = Weak<Mutex<dyn File + Send>>;
+/// A reference to a directory that doesn't keep it alive.
+pub type WeakDirRef = Weak<Mutex<dyn Directory + Send>>;
+
+/// What files and directories have in common.
+pub trait FsNode {
+    /// Where the node hangs in the tree. It is the same object for the node's whole life.
+    fn location(&self) -> &Arc<Location>;
+
+    /// What is known about the node.
+    fn metadata(&self) -> Metadata;
+
+    /// Sets the node's times; what is `None` stays as it is.
+    ///
+    /// # Errors
+    /// [`IoError::ReadOnly`] if this node's times can't be set.
+    fn set_times(&mut self, times: Times) -> Result<(), IoError>;
+
+    /// The path from the root to this node, such as `/tmp/a`; see [`Location::absolute_path`].
+    fn get_absolute_path(&self) -> String {
+        self.location().absolute_path()
+    }
+
+    /// The node's name in its directory; empty for the root.
+    fn get_name(&self) -> String {
+        self.location().name()
+    }
+
+    /// The directory that contains this node: `None` for a root and for a node that has been removed.
+    fn get_parent_dir(&self) -> Option<DirRef> {
+        self.location().parent()
+    }
+}
+
+/// A sequence of bytes with a name.
+pub trait File: FsNode + ByteReader + ByteWriter + KnownLength {
+    /// The file's content, if it lies in memory that never moves, changes or goes away: a file of the boot archive.
+    fn as_static_slice(&self) -> Option<&'static [u8]> {
+        None
+    }
+
+    /// Makes the file exactly `length` bytes long, by cutting it off or by adding zeroes.
+    ///
+    /// # Errors
+    /// [`IoError::ReadOnly`], [`IoError::OutOfMemory`], or [`IoError::InvalidInput`] for an impossible length.
+    fn truncate(&mut self, length: usize) -> Result<(), IoError>;
+}
+
+/// A set of files and directories with distinct names.
+pub trait Directory: FsNode {
+    /// The entry called `name`, with its location. The names `.` and `..` are no entries; paths know what they mean.
+    fn get_entry(&self, name: &str) -> Option<Entry>;
+
+    /// The node called `name`. The names `.` and `..` are no entries; paths know what they mean.
+    fn get(&self, name: &str) -> Option<FileOrDir> {
+        self.get_entry(name).map(Entry::into_node)
+    }
+
+    /// The file called `name`.
+    fn get_file(&self, name: &str) -> Option<FileRef> {
+        match self.get(name) {
+            Some(FileOrDir::File(file)) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// The directory called `name`.
+    fn get_dir(&self, name: &str) -> Option<DirRef> {
+        match self.get(name) {
+            Some(FileOrDir::Dir(dir)) => Some(dir),
+            _ => None,
+        }
+    }
+
+    /// Adds `node` under its own name. A node that had this name is replaced and returned.
+    ///
+    /// # Errors
+    /// See [`Directory::insert_entry`].
+    ///
+    /// # Locking
+    /// Takes the lock of `node`, which the caller must therefore not hold.
+    fn insert(&mut self, node: FileOrDir) -> Result<Option<FileOrDir>, &'static str> {
+        let replaced = self.insert_entry(Entry::new(node), true)?;
+        Ok(replaced.map(|entry| entry.node))
+    }
+
+    /// Adds an entry that is in no directory; with `replace`, in place of one with the same name, which is returned.
+    ///
+    /// # Errors
+    /// Nothing has changed if this fails:
+    /// [`FsError::AlreadyExists`] without `replace`; [`FsError::IsADirectory`] if a file would replace a
+    /// directory, [`FsError::NotADirectory`] the other way round; [`FsError::NotEmpty`] if the directory to replace
+    /// has entries; [`FsError::Removed`] if this directory is no longer part of the tree;
+    /// [`FsError::InvalidName`] or [`FsError::NameTooLong`] for the entry's name.
+    fn insert_entry(&mut self, entry: Entry, replace: bool) -> Result<Option<Entry>, FsError>;
+
+    /// Removes the entry that is `node` and returns it. `None` if there is none, or if it is a directory that is not empty.
+    fn remove(&mut self, node: &FileOrDir) -> Option<FileOrDir>;
+
+    /// Takes the entry called `name` out of the directory, even if it is a directory with entries. It counts as removed until it is
+    /// inserted elsewhere, which is how [`rename`] moves it; to remove it for good, use [`remove_file`] or [`remove_dir`].
+    fn remove_entry(&mut self, name: &str) -> Option<Entry>;
+
+    /// The names of all entries, in ascending order.
+    fn list(&self) -> Vec<String>;
+
+    /// Whether there are no entries.
+    fn is_empty(&self) -> bool {
+        self.list().is_empty()
+    }
+}
+
+/// A reference to a file or to a directory.
+#[derive(Clone)]
+pub enum FileOrDir {
+    /// A file.
+    File(FileRef),
+    /// A directory.
+    Dir(DirRef),
+}
+
+impl FileOrDir {
+    /// Whether this is a file.
+    pub fn is_file(&self) -> bool {
+        matches!(self, FileOrDir::File(_))
+    }
+
+    /// Whether this is a directory.
+    pub fn is_dir(&self) -> bool {
+        matches!(self, FileOrDir::Dir(_))
+    }
+
+    /// Whether both refer to the same node.
+    pub fn ptr_eq(&self, other: &FileOrDir) -> bool {
+        match (self, other) {
+            (FileOrDir::File(a), FileOrDir::File(b)) => Arc::ptr_eq(a, b),
+            (FileOrDir::Dir(a), FileOrDir::Dir(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
+    /// Where the node hangs in the tree. Takes the node's lock.
+    pub fn location(&self) -> Arc<Location> {
+        match self {
+            FileOrDir::File(file) => file.lock().location().clone(),
+            FileOrDir::Dir(dir) => dir.lock().location().clone(),
+        }
+    }
+
+    /// What is known about the node. Takes the node's lock.
+    pub fn metadata(&self) -> Metadata {
+        match self {
+            FileOrDir::File(file) => file.lock().metadata(),
+            FileOrDir::Dir(dir) => dir.lock().metadata(),
+        }
+    }
+
+    /// The path from the root to the node. Takes the node's lock.
+    pub fn get_absolute_path(&self) -> String {
+        self.location().absolute_path()
+    }
+
+    /// The node's name in its directory. Takes the node's lock.
+    pub fn get_name(&self) -> String {
+        self.location().name()
+    }
+
+    /// The directory that contains the node. Takes the node's lock.
+    pub fn get_parent_dir(&self) -> Option<DirRef> {
+        self.location().parent()
+    }
+}
+
+impl fmt::Debug for FileOrDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_file() { "File" } else { "Dir" })
+    }
+}
+
+/// A node together with its location, so that directories can find and change an entry's name and parent without
+/// taking the node's lock.
+#[derive(Clone)]
+pub struct Entry {
+    node: FileOrDir,
+    location: Arc<Location>,
+}
+
+impl Entry {
+    /// Takes the lock of `node` for a moment, which the caller must therefore not hold.
+    pub fn new(node: FileOrDir) -> Self {
+        let location = node.location();
+        Self { node, location }
+    }
+
+    /// The node itself.
+    pub fn node(&self) -> &FileOrDir {
+        &self.node
+    }
+
+    /// Where the node hangs in the tree.
+    pub fn location(&self) -> &Arc<Location> {
+        &self.location
+    }
+
+    /// Gives up the location.
+    pub fn into_node(self) -> FileOrDir {
+        self.node
+    }
+}

@@ -1,0 +1,118 @@
+//! Operations that concern several nodes at once.
+
+use crate::{DirRef, Directory, Entry, FileOrDir, FsError, check_name};
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use spin::Mutex;
+
+/// Held during a [`rename`]: the only operation that changes who is whose ancestor, and that locks unrelated directories.
+static RENAMING: Mutex<()> = Mutex::new(());
+
+/// Removes the file called `name` from `dir`. Whoever holds the file can go on using it.
+///
+/// # Errors
+/// [`FsError::NotFound`], [`FsError::IsADirectory`].
+///
+/// # Locking
+/// Takes the lock of `dir`.
+pub fn remove_file(dir: &DirRef, name: &str) -> Result<(), FsError> {
+    let removed = {
+        let mut dir = dir.lock();
+        match dir.get(name) {
+            None => return Err(FsError::NotFound),
+            Some(FileOrDir::Dir(_)) => return Err(FsError::IsADirectory),
+            Some(FileOrDir::File(_)) => dir.remove_entry(name),
+        }
+    };
+    // The file's pages are given back here, with the directory unlocked.
+    drop(removed);
+    Ok(())
+}
+
+/// Removes the empty directory called `name` from `dir`.
+///
+/// # Errors
+/// [`FsError::NotFound`], [`FsError::NotADirectory`], [`FsError::NotEmpty`].
+///
+/// # Locking
+/// Takes the lock of `dir`, and then that of the directory to be removed.
+pub fn remove_dir(dir: &DirRef, name: &str) -> Result<(), FsError> {
+    let mut parent = dir.lock();
+    match parent.get(name) {
+        None => Err(FsError::NotFound),
+        Some(FileOrDir::File(_)) => Err(FsError::NotADirectory),
+        Some(node @ FileOrDir::Dir(_)) => parent.remove(&node).map(drop).ok_or(FsError::NotEmpty),
+    }
+}
+
+/// Gives the entry `from_name` of `from` the name `to_name` in `to`, which may be the same directory. A file replaces a
+/// file of that name; a directory replaces an *empty* directory of that name. Nobody who looks into one of the two
+/// directories finds neither.
+///
+/// # Errors
+/// Nothing has changed if this fails: [`FsError::NotFound`]; [`FsError::IntoItself`] if a directory would end up inside itself;
+/// [`FsError::IsADirectory`], [`FsError::NotADirectory`], [`FsError::NotEmpty`] if the target can't be replaced;
+/// [`FsError::InvalidName`], [`FsError::NameTooLong`]; [`FsError::Removed`] if `to` is no longer part of the tree.
+///
+/// # Locking
+/// Takes the locks of both directories.
+pub fn rename(from: &DirRef, from_name: &str, to: &DirRef, to_name: &str) -> Result<(), FsError> {
+    check_name(to_name)?;
+    let _renaming = RENAMING.lock();
+    let replaced = if Arc::ptr_eq(from, to) {
+        move_entry(&mut *from.lock(), from_name, None, to_name)?
+    } else {
+        let from_location = from.lock().location().clone();
+        let to_location = to.lock().location().clone();
+        // Ancestors first: no one else changes who that is, because renames exclude each other.
+        let (mut source, mut target) = if to_location.contains(&from_location) {
+            let target = to.lock();
+            (from.lock(), target)
+        } else {
+            (from.lock(), to.lock())
+        };
+        move_entry(&mut *source, from_name, Some(&mut *target), to_name)?
+    };
+    // What was replaced is dropped with the directories unlocked.
+    drop(replaced);
+    Ok(())
+}
+
+/// Moves an entry from `source` to `target`, or within `source`, and returns what it replaced. Both are locked.
+fn move_entry(
+    source: &mut dyn Directory,
+    from_name: &str,
+    mut target: Option<&mut dyn Directory>,
+    to_name: &str,
+) -> Result<Option<Entry>, FsError> {
+    let entry = source.get_entry(from_name).ok_or(FsError::NotFound)?;
+    let into: &dyn Directory = target.as_deref().unwrap_or(source);
+    if into.location().is_removed() {
+        return Err(FsError::Removed);
+    }
+    if entry.location().contains(into.location()) {
+        return Err(FsError::IntoItself);
+    }
+    if let Some(replaced) = into.get_entry(to_name) {
+        if replaced.node().ptr_eq(entry.node()) {
+            return Ok(None);
+        }
+        // A directory that contains the source isn't empty. To find that out by locking it would be against the order.
+        if entry.node().is_dir() && replaced.location().contains(source.location()) {
+            return Err(FsError::NotEmpty);
+        }
+    }
+
+    let entry = source.remove_entry(from_name).ok_or(FsError::NotFound)?;
+    entry.location().set_name(to_name.to_string());
+    let into: &mut dyn Directory = match &mut target {
+        Some(target) => *target,
+        None => source,
+    };
+    into.insert_entry(entry.clone(), true).inspect_err(|_| {
+        entry.location().set_name(from_name.to_string());
+        // The name has just become free in a directory that is locked and not removed (it had an entry).
+        let back = source.insert_entry(entry, false);
+        debug_assert!(back.is_ok());
+    })
+}
