@@ -38,7 +38,9 @@ RUN_QEMU = $(TOOLS)/run_qemu --state $(OUT) --accel $(ACCEL) --smp $(SMP) --mem 
 BOOT     = $(RUN_QEMU) --kernel $(NANO_CORE) --archive $(ARCHIVE)
 
 IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base $(NANO_CORE) \
-	--base-lib $(KERNEL_OUT)/libnano_core.a --applications applications --files $(OUT)/files $(if $(FILES),--files $(FILES))
+	--base-lib $(KERNEL_OUT)/libnano_core.a --applications applications $(if $(FILES),--files $(FILES)) \
+	$(foreach guest,$(GUESTS),--extra $(OUT)/guests/$(guest).cwasm=guests/$(guest).cwasm) \
+	--extra $(OUT)/guests/hello.cwasm=hello.cwasm
 
 .PHONY: help setup build tools kernel image iso run test test-host test-kernel test-commands test-iso bench-boot clippy \
 	fmt fmt-check doc clean
@@ -61,11 +63,13 @@ kernel: setup
 	@ld.lld -T kernel/nano_core/linker.ld --eh-frame-hdr --no-gc-sections -static -z max-page-size=4096 \
 		--whole-archive $(KERNEL_OUT)/libnano_core.a -o $(NANO_CORE)
 
-# The files of every image: the compiled guests. FILES=dir adds that folder's.
+# The programs in every image: /guests/*.cwasm, and hello once more where the prompt begins.
+GUESTS = $(patsubst guests/%.wat,%,$(wildcard guests/*.wat))
+
 image: tools kernel
-	@mkdir -p $(OUT)/files
-	@for guest in guests/*.wat; do \
-		$(TOOLS)/wasmc $$guest -o $(OUT)/files/$$(basename $$guest .wat).cwasm --target x86_64-theseus || exit 1; done
+	@mkdir -p $(OUT)/guests
+	@for guest in $(GUESTS); do \
+		$(TOOLS)/wasmc guests/$$guest.wat -o $(OUT)/guests/$$guest.cwasm --target x86_64-theseus || exit 1; done
 	@$(IMAGE_BUILDER) -o $(ARCHIVE)
 
 build: image ## build the host's tools, the base image and the boot archive
