@@ -31,7 +31,7 @@ impl Frame {
 
 /// Calls `f` with each frame of the current stack, beginning with the caller's, until it breaks or the stack ends.
 ///
-/// Takes no lock and allocates nothing; needs about 4 KiB of stack.
+/// Takes no lock and allocates nothing; needs about 12 KiB of stack.
 #[inline(never)]
 pub fn backtrace(f: &mut dyn FnMut(&Frame) -> ControlFlow<()>) {
     struct State<'a> {
