@@ -85,6 +85,18 @@ pub trait FsNode {
 
 /// A sequence of bytes with a name.
 pub trait File: FsNode + ByteReader + ByteWriter + KnownLength {
+    /// The file's content as mapped memory, if that is what it is kept in, so that it can be used without copying.
+    ///
+    /// The file's bytes begin at offset zero and there are [`KnownLength::len`] of them. What follows up to the end of the last
+    /// page is unspecified.
+    ///
+    /// # Errors
+    /// If the content is not kept in mapped pages, or if the file is empty.
+    ///
+    /// (Absent from host builds, which have no mappings.)
+    #[cfg(target_os = "theseus")]
+    fn as_mapping(&self) -> Result<&memory::MappedPages, &'static str>;
+
     /// The file's content, if it lies in memory that never moves, changes or goes away: a file of the boot archive.
     fn as_static_slice(&self) -> Option<&'static [u8]> {
         None

@@ -1,0 +1,204 @@
+//! Files in memory.
+//!
+//! A [`MemFile`] is one of two kinds:
+//! * A *growing* file keeps its bytes in pages of its own, one after the other in the address space, and moves to twice as many
+//!   when they are full. Appending costs constant time per byte on average, and the content can be used in place.
+//! * A *fixed* file shows bytes that are in memory anyway, such as a file of the boot archive, without copying them. Writing to
+//!   it fails with [`IoError::ReadOnly`]. Removing it takes it out of the tree; the bytes stay where they are.
+//!
+//! Reading at or after the end yields zero bytes. Lack of memory is an error, and leaves the file as it was.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod growing;
+#[cfg_attr(target_os = "theseus", path = "pages_theseus.rs")]
+#[cfg_attr(not(target_os = "theseus"), path = "pages_host.rs")]
+mod pages;
+#[cfg(test)]
+mod tests;
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use fs_node::{
+    DirRef, Entry, File, FileKind, FileOrDir, FileRef, FsError, FsNode, Location, Metadata, NodeTimes, Times,
+    check_name,
+};
+use growing::Growing;
+use io::{ByteReader, ByteWriter, IoError, KnownLength};
+use pages::{Backing, FixedContent};
+use spin::Mutex;
+
+/// A file in memory.
+pub struct MemFile {
+    location: Arc<Location>,
+    times: NodeTimes,
+    content: Content,
+}
+
+enum Content {
+    Growing(Growing<Backing>),
+    Fixed(FixedContent),
+}
+
+impl MemFile {
+    /// Creates an empty file called `name` in `parent`. A file that has this name already is replaced.
+    ///
+    /// # Errors
+    /// The name is invalid or that of a directory, or `parent` has been removed.
+    ///
+    /// # Locking
+    /// Takes the lock of `parent`.
+    pub fn create(name: String, parent: &DirRef) -> Result<FileRef, &'static str> {
+        Ok(Self::add(&name, parent, Content::Growing(Growing::new()), true)?)
+    }
+
+    /// Creates an empty file called `name` in `parent`.
+    ///
+    /// # Errors
+    /// [`FsError::AlreadyExists`], [`FsError::InvalidName`], [`FsError::NameTooLong`], [`FsError::Removed`].
+    ///
+    /// # Locking
+    /// Takes the lock of `parent`.
+    pub fn create_new(name: &str, parent: &DirRef) -> Result<FileRef, FsError> {
+        Self::add(name, parent, Content::Growing(Growing::new()), false)
+    }
+
+    /// Creates a read-only file called `name` in `parent` that shows `bytes`, without copying them.
+    ///
+    /// # Errors
+    /// [`FsError::AlreadyExists`], [`FsError::InvalidName`], [`FsError::NameTooLong`], [`FsError::Removed`].
+    ///
+    /// # Locking
+    /// Takes the lock of `parent`.
+    pub fn from_static(bytes: &'static [u8], name: &str, parent: &DirRef) -> Result<FileRef, FsError> {
+        Self::add(name, parent, Content::Fixed(FixedContent::from_static(bytes)), false)
+    }
+
+    /// Creates a file called `name` in `parent`, whose content is the first `len` bytes of `pages`. It can be written to, and grows, if
+    /// the pages are writable. A file that has this name already is replaced.
+    ///
+    /// # Errors
+    /// `len` is more than the pages hold, the name is invalid or that of a directory, or `parent` has been removed.
+    ///
+    /// # Locking
+    /// Takes the lock of `parent`.
+    #[cfg(target_os = "theseus")]
+    pub fn from_mapped_pages(
+        pages: memory::MappedPages,
+        name: String,
+        len: usize,
+        parent: &DirRef,
+    ) -> Result<FileRef, &'static str> {
+        if len > pages.size_in_bytes() {
+            return Err("the file would be longer than the pages that hold it");
+        }
+        let content = if pages.flags().is_writable() {
+            Content::Growing(Growing::from_pages(pages, len).map_err(|_| "the pages cannot be written to")?)
+        } else {
+            Content::Fixed(FixedContent::from_pages(pages, len))
+        };
+        Ok(Self::add(&name, parent, content, true)?)
+    }
+
+    fn add(name: &str, parent: &DirRef, content: Content, replace: bool) -> Result<FileRef, FsError> {
+        check_name(name)?;
+        let times = NodeTimes::starting(fs_node::now());
+        let file: FileRef =
+            Arc::new(Mutex::new(MemFile { location: Location::new(name.to_string()), times, content }));
+        let entry = Entry::new(FileOrDir::File(file.clone()));
+        // Bound, so that what is replaced is dropped with the directory unlocked.
+        let replaced = parent.lock().insert_entry(entry, replace)?;
+        drop(replaced);
+        Ok(file)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.content {
+            Content::Growing(growing) => growing.bytes(),
+            Content::Fixed(fixed) => fixed.bytes(),
+        }
+    }
+
+    fn change<R>(
+        &mut self,
+        change: impl FnOnce(&mut Growing<Backing>) -> Result<R, IoError>,
+    ) -> Result<R, IoError> {
+        match &mut self.content {
+            Content::Growing(growing) => {
+                let result = change(growing)?;
+                self.times.modified = fs_node::now();
+                Ok(result)
+            }
+            Content::Fixed(_) => Err(IoError::ReadOnly),
+        }
+    }
+}
+
+impl ByteReader for MemFile {
+    fn read_at(&mut self, buffer: &mut [u8], offset: usize) -> Result<usize, IoError> {
+        let count = self.bytes().read_at(buffer, offset)?;
+        self.times.accessed = fs_node::now();
+        Ok(count)
+    }
+}
+
+impl ByteWriter for MemFile {
+    fn write_at(&mut self, buffer: &[u8], offset: usize) -> Result<usize, IoError> {
+        self.change(|growing| growing.write_at(buffer, offset))
+    }
+
+    fn flush(&mut self) -> Result<(), IoError> {
+        Ok(())
+    }
+}
+
+impl KnownLength for MemFile {
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+}
+
+impl FsNode for MemFile {
+    fn location(&self) -> &Arc<Location> {
+        &self.location
+    }
+
+    fn metadata(&self) -> Metadata {
+        Metadata {
+            kind: FileKind::File,
+            id: self.location.id(),
+            size: self.len(),
+            writable: matches!(self.content, Content::Growing(_)),
+            times: self.times,
+        }
+    }
+
+    fn set_times(&mut self, times: Times) -> Result<(), IoError> {
+        self.times.set(times);
+        Ok(())
+    }
+}
+
+impl File for MemFile {
+    #[cfg(target_os = "theseus")]
+    fn as_mapping(&self) -> Result<&memory::MappedPages, &'static str> {
+        match &self.content {
+            Content::Growing(growing) => {
+                growing.pages().ok_or("the file is empty, so there is nothing to map")
+            }
+            Content::Fixed(fixed) => fixed.mapping(),
+        }
+    }
+
+    fn as_static_slice(&self) -> Option<&'static [u8]> {
+        match &self.content {
+            Content::Growing(_) => None,
+            Content::Fixed(fixed) => fixed.static_bytes(),
+        }
+    }
+
+    fn truncate(&mut self, length: usize) -> Result<(), IoError> {
+        self.change(|growing| growing.truncate(length))
+    }
+}
