@@ -1,0 +1,205 @@
+//! Compiles one job: a function or a trampoline.
+
+use crate::abi::trap_of_code;
+use crate::function::FunctionTranslator;
+use crate::module::{Job, ModuleTranslation};
+use crate::{CompileError, Compiler, trampoline};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{ExternalName, UserExternalName};
+use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
+use cranelift_codegen::{Context, FinalizedRelocTarget};
+use cranelift_frontend::FunctionBuilderContext;
+use wasm_artifact::Trap;
+use wasm_artifact::builtins::Builtin;
+use wasmparser::FuncValidatorAllocations;
+
+/// Allocations that serve one job after another. One per thread.
+pub struct Scratch {
+    pub(crate) context: Context,
+    pub(crate) builder: FunctionBuilderContext,
+    pub(crate) validator: FuncValidatorAllocations,
+    control: ControlPlane,
+}
+
+impl Scratch {
+    /// Empty ones.
+    pub fn new() -> Scratch {
+        Scratch {
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            validator: FuncValidatorAllocations::default(),
+            control: ControlPlane::default(),
+        }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a direct call can call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallTarget {
+    /// A defined function, by its number.
+    Function(u32),
+    /// The trampoline of a builtin.
+    Builtin(Builtin),
+}
+
+const FUNCTIONS: u32 = 0;
+const BUILTINS: u32 = 1;
+
+impl CallTarget {
+    /// Its name in Cranelift's tables.
+    pub(crate) fn name(self) -> UserExternalName {
+        match self {
+            CallTarget::Function(index) => UserExternalName::new(FUNCTIONS, index),
+            CallTarget::Builtin(builtin) => UserExternalName::new(BUILTINS, builtin as u32),
+        }
+    }
+
+    fn from_name(name: &UserExternalName) -> Option<CallTarget> {
+        match name.namespace {
+            FUNCTIONS => Some(CallTarget::Function(name.index)),
+            BUILTINS => Builtin::ALL.get(name.index as usize).copied().map(CallTarget::Builtin),
+            _ => None,
+        }
+    }
+}
+
+/// A call to be resolved when the layout is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallSite {
+    /// Offset in the job's code of the 32-bit distance.
+    pub(crate) offset: u32,
+    pub(crate) target: CallTarget,
+    pub(crate) addend: i64,
+}
+
+/// The code of one job.
+pub struct CompiledJob {
+    pub(crate) code: Vec<u8>,
+    pub(crate) alignment: u32,
+    pub(crate) calls: Vec<CallSite>,
+    pub(crate) traps: Vec<(u32, Trap)>,
+    /// Pairs of code offset and wasm offset, sorted; `u32::MAX` where code belongs to no instruction.
+    pub(crate) addresses: Vec<(u32, u32)>,
+    pub(crate) unwind: systemv::UnwindInfo,
+}
+
+impl Compiler {
+    /// Compiles one job of a translation. Its result depends on nothing else, whatever `scratch` was used for before.
+    ///
+    /// # Errors
+    /// When the function is not valid, uses an unknown feature, or is too large for Cranelift.
+    ///
+    /// # Panics
+    /// When there is no such job.
+    pub fn compile_job(
+        &self,
+        translation: &ModuleTranslation<'_>,
+        job: usize,
+        scratch: &mut Scratch,
+    ) -> Result<CompiledJob, CompileError> {
+        let job = translation.jobs[job];
+        scratch.context.clear();
+        match job {
+            Job::Function(index) => FunctionTranslator::translate(self, translation, index, scratch)?,
+            Job::ArrayToWasm(index) => trampoline::array_to_wasm(&*self.isa, translation, index, scratch),
+            Job::WasmToArray(ty) => trampoline::wasm_to_array(&*self.isa, translation, ty, scratch),
+        }
+        let what = || match job {
+            Job::Function(index) => {
+                let index = translation.module.func_index(index);
+                let name = translation.names.get(&index).copied().unwrap_or_default();
+                format!("function {} {name}", index.0)
+            }
+            Job::ArrayToWasm(index) => {
+                format!("the entry trampoline of function {}", translation.module.func_index(index).0)
+            }
+            Job::WasmToArray(ty) => format!("the exit trampoline of type {}", ty.0),
+        };
+        self.emit(scratch, &what)
+    }
+
+    /// Compiles the trampoline of a builtin.
+    pub(crate) fn compile_builtin(
+        &self,
+        builtin: Builtin,
+        scratch: &mut Scratch,
+    ) -> Result<CompiledJob, CompileError> {
+        scratch.context.clear();
+        trampoline::builtin(&*self.isa, builtin, scratch);
+        self.emit(scratch, &|| format!("the trampoline of {}", builtin.name()))
+    }
+
+    /// Generates code for the function in the scratch's context.
+    fn emit(&self, scratch: &mut Scratch, what: &dyn Fn() -> String) -> Result<CompiledJob, CompileError> {
+        let failed = |message: &dyn core::fmt::Display| CompileError::codegen(&what(), message);
+        let context = &mut scratch.context;
+        if let Err(error) = context.compile(&*self.isa, &mut scratch.control) {
+            return Err(failed(&cranelift_codegen::print_errors::pretty_error(error.func, error.inner)));
+        }
+        let compiled = context.take_compiled_code().ok_or_else(|| failed(&"there is no code"))?;
+        let buffer = &compiled.buffer;
+        let mut calls = Vec::with_capacity(buffer.relocs().len());
+        for reloc in buffer.relocs() {
+            let target = match (&reloc.kind, &reloc.target) {
+                (Reloc::X86CallPCRel4, FinalizedRelocTarget::ExternalName(ExternalName::User(name))) => {
+                    CallTarget::from_name(&context.func.params.user_named_funcs()[*name])
+                }
+                _ => None,
+            };
+            let target = target.ok_or_else(|| failed(&format!("unexpected relocation {reloc:?}")))?;
+            calls.push(CallSite { offset: reloc.offset, target, addend: reloc.addend });
+        }
+        let mut traps = Vec::with_capacity(buffer.traps().len());
+        for trap in buffer.traps() {
+            let reason = trap_of_code(trap.code)
+                .ok_or_else(|| failed(&format!("unexpected trap code {}", trap.code)))?;
+            traps.push((trap.offset, reason));
+        }
+        // One instruction has one reason.
+        traps.sort_by_key(|trap| trap.0);
+        traps.dedup_by_key(|trap| trap.0);
+        let unwind = match compiled.create_unwind_info(&*self.isa).map_err(|error| failed(&error))? {
+            Some(UnwindInfo::SystemV(unwind)) => unwind,
+            _ => return Err(failed(&"there is no unwind information")),
+        };
+        Ok(CompiledJob {
+            code: buffer.data().to_vec(),
+            alignment: buffer.alignment,
+            calls,
+            traps,
+            addresses: addresses(&compiled),
+            unwind,
+        })
+    }
+}
+
+/// The address map: one entry wherever the wasm offset changes.
+fn addresses(compiled: &cranelift_codegen::CompiledCode) -> Vec<(u32, u32)> {
+    let mut addresses: Vec<(u32, u32)> = Vec::new();
+    let mut end = 0;
+    let mut push = |start, wasm| match addresses.last_mut() {
+        Some(last) if last.1 == wasm => {}
+        Some(last) if last.0 == start => last.1 = wasm,
+        _ => addresses.push((start, wasm)),
+    };
+    for location in compiled.buffer.get_srclocs_sorted() {
+        if location.start > end {
+            push(end, u32::MAX);
+        }
+        let wasm = if location.loc.is_default() { u32::MAX } else { location.loc.bits() };
+        push(location.start, wasm);
+        end = location.end;
+    }
+    push(end, u32::MAX);
+    addresses
+}

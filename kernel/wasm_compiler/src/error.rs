@@ -1,0 +1,71 @@
+//! Why a module was not compiled.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt;
+use wasm_artifact::elf::WriteError;
+
+/// Why a module was not compiled. Each text names the cause in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The module is not valid, or uses a feature that is not known.
+    Invalid {
+        /// Where, in bytes from the start of the `.wasm` file.
+        offset: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The module is valid but exceeds a limit of this implementation.
+    Limit(&'static str),
+    /// Cranelift did not compile a function: it exceeds one of Cranelift's limits, or there is a bug here.
+    Codegen {
+        /// The function or trampoline.
+        what: String,
+        /// What Cranelift said.
+        message: String,
+    },
+    /// The artifact could not be written.
+    Write(WriteError),
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CompileError::Invalid { offset, message } => write!(f, "{message} (at offset {offset:#x})"),
+            CompileError::Limit(what) => write!(f, "the module is too large: {what}; split it"),
+            CompileError::Codegen { what, message } => {
+                write!(f, "cannot generate code for {what}: {message}")
+            }
+            CompileError::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for CompileError {}
+
+impl From<wasmparser::Error> for CompileError {
+    fn from(error: wasmparser::Error) -> Self {
+        // Messages of the validator may span lines; ours are one line.
+        let message = error.message().lines().map(str::trim).collect::<alloc::vec::Vec<_>>().join(" ");
+        CompileError::Invalid { offset: error.offset(), message }
+    }
+}
+
+impl From<WriteError> for CompileError {
+    fn from(error: WriteError) -> Self {
+        CompileError::Write(error)
+    }
+}
+
+impl CompileError {
+    /// What was valid for the validator but is not known to the translator.
+    pub(crate) fn unsupported(offset: usize, what: &dyn fmt::Debug) -> Self {
+        CompileError::Invalid { offset, message: format!("{what:?} is not supported") }
+    }
+
+    pub(crate) fn codegen(what: &dyn fmt::Display, message: &dyn fmt::Display) -> Self {
+        let message = message.to_string().lines().collect::<alloc::vec::Vec<_>>().join(" ");
+        CompileError::Codegen { what: what.to_string(), message }
+    }
+}

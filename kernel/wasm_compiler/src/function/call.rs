@@ -1,0 +1,99 @@
+//! Calls.
+
+use super::FunctionTranslator;
+use crate::abi::{POINTER, Region, wasm_signature};
+use crate::compile::CallTarget;
+use crate::trampoline;
+use alloc::vec::Vec;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Inst, InstBuilder, SigRef, Value, types};
+use wasm_artifact::vmctx::field;
+use wasm_artifact::{FuncIndex, TableIndex, Trap, TypeIndex};
+use wasmparser::Operator;
+
+impl FunctionTranslator<'_, '_> {
+    /// Translates a call; returns whether the operator is one.
+    pub(super) fn call_operator(&mut self, operator: &Operator<'_>) -> bool {
+        match *operator {
+            Operator::Call { function_index } => self.call(FuncIndex(function_index)),
+            Operator::CallIndirect { type_index, table_index } => {
+                self.call_indirect(TypeIndex(type_index), TableIndex(table_index));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn signature(&mut self, ty: TypeIndex) -> SigRef {
+        let canonical = self.env.canonical_types[ty.index()];
+        let env = self.env;
+        *self
+            .signatures
+            .entry(canonical)
+            .or_insert_with(|| self.builder.import_signature(env.signatures[canonical.index()].clone()))
+    }
+
+    /// Both vmctx arguments, then the topmost values, which are popped.
+    fn call_arguments(&mut self, callee_vmctx: Value, num_params: usize) -> Vec<Value> {
+        let mut arguments = Vec::with_capacity(num_params + 2);
+        arguments.push(callee_vmctx);
+        arguments.push(self.vmctx);
+        arguments.extend(self.stack.drain(self.stack.len() - num_params..));
+        arguments
+    }
+
+    fn push_results(&mut self, call: Inst) {
+        self.stack.extend_from_slice(self.builder.inst_results(call));
+    }
+
+    fn call(&mut self, index: FuncIndex) {
+        let env = self.env;
+        let ty = env.module.functions[index.index()].ty;
+        let num_params = env.func_type(ty).params.len();
+        let call = match env.module.defined_func(index) {
+            Some(defined) => {
+                let callee = *self.functions.entry(index).or_insert_with(|| {
+                    let signature = wasm_signature(env.func_type(ty));
+                    trampoline::import(&mut self.builder, CallTarget::Function(defined.0), signature)
+                });
+                let arguments = self.call_arguments(self.vmctx, num_params);
+                self.builder.ins().call(callee, &arguments)
+            }
+            None => {
+                let import = env.offsets.imported_function(index);
+                let code = self.vmctx_constant(POINTER, import + field::FUNCTION_IMPORT_WASM_CALL);
+                let callee_vmctx = self.vmctx_constant(POINTER, import + field::FUNCTION_IMPORT_VMCTX);
+                let signature = self.signature(ty);
+                let arguments = self.call_arguments(callee_vmctx, num_params);
+                self.builder.ins().call_indirect(signature, code, &arguments)
+            }
+        };
+        self.push_results(call);
+    }
+
+    fn call_indirect(&mut self, ty: TypeIndex, table: TableIndex) {
+        let index = self.pop();
+        let element = self.table_element(table, index);
+        let func_ref = self.builder.ins().load(POINTER, self.regions.trusted(Region::Table), element, 0);
+        // A null reference faults here, on the page at address 0, which is never mapped: that saves a comparison per call.
+        let found = self.builder.ins().load(
+            types::I32,
+            self.regions.trapping(Region::Vm, Trap::IndirectCallToNull).with_aligned(),
+            func_ref,
+            field::FUNC_REF_TYPE_INDEX as i32,
+        );
+        let type_ids = self.vmctx_constant(POINTER, field::VMCONTEXT_TYPE_IDS);
+        let expected =
+            self.builder.ins().load(types::I32, self.regions.constant(Region::Vm), type_ids, ty.0 as i32 * 4);
+        let differs = self.builder.ins().icmp(IntCC::NotEqual, found, expected);
+        self.trap_if(differs, Trap::BadSignature);
+        let flags = self.regions.trusted(Region::Vm);
+        let code = self.builder.ins().load(POINTER, flags, func_ref, field::FUNC_REF_WASM_CALL as i32);
+        let callee_vmctx = self.builder.ins().load(POINTER, flags, func_ref, field::FUNC_REF_VMCTX as i32);
+        let signature = self.signature(ty);
+        let num_params = self.env.func_type(ty).params.len();
+        let arguments = self.call_arguments(callee_vmctx, num_params);
+        let call = self.builder.ins().call_indirect(signature, code, &arguments);
+        self.push_results(call);
+    }
+}

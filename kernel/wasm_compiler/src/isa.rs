@@ -1,0 +1,115 @@
+//! What is compiled for, and how Cranelift is told.
+
+use crate::CompileError;
+use cranelift_codegen::isa::{self, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use target_lexicon::{Architecture, BinaryFormat, Environment, OperatingSystem, Triple, Vendor};
+use wasm_artifact::{CpuFeatures, OptLevel, Tunables};
+
+/// The system that code is compiled for. Machine code is the same for all; but an artifact says which one it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The Theseus kernel.
+    Theseus,
+    /// Linux.
+    Linux,
+}
+
+impl Target {
+    /// All targets.
+    pub const ALL: [Target; 2] = [Target::Theseus, Target::Linux];
+
+    /// The target's name in artifacts and on command lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Target::Theseus => "x86_64-theseus",
+            Target::Linux => "x86_64-linux",
+        }
+    }
+
+    /// The target of this name, if there is one.
+    pub fn from_name(name: &str) -> Option<Target> {
+        Target::ALL.into_iter().find(|target| target.name() == name)
+    }
+}
+
+/// Everything that the generated code depends on besides the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The system that will run the code.
+    pub target: Target,
+    /// CPU features that the code may use.
+    pub cpu: CpuFeatures,
+    /// How much effort goes into the code.
+    pub opt_level: OptLevel,
+    /// What the runtime promises about memories.
+    pub tunables: Tunables,
+    /// Whether to check Cranelift IR between passes: finds mistakes of the compiler, and takes time.
+    pub verify_ir: bool,
+}
+
+impl Settings {
+    /// Optimised code for any CPU of the target.
+    pub fn new(target: Target) -> Settings {
+        Settings {
+            target,
+            cpu: CpuFeatures::BASELINE,
+            opt_level: OptLevel::default(),
+            tunables: Tunables::default(),
+            verify_ir: false,
+        }
+    }
+}
+
+/// Cranelift's names of our CPU features.
+const FEATURE_FLAGS: [(CpuFeatures, &str); 12] = [
+    (CpuFeatures::SSE3, "has_sse3"),
+    (CpuFeatures::SSSE3, "has_ssse3"),
+    (CpuFeatures::SSE41, "has_sse41"),
+    (CpuFeatures::SSE42, "has_sse42"),
+    (CpuFeatures::POPCNT, "has_popcnt"),
+    (CpuFeatures::CMPXCHG16B, "has_cmpxchg16b"),
+    (CpuFeatures::AVX, "has_avx"),
+    (CpuFeatures::AVX2, "has_avx2"),
+    (CpuFeatures::FMA, "has_fma"),
+    (CpuFeatures::BMI1, "has_bmi1"),
+    (CpuFeatures::BMI2, "has_bmi2"),
+    (CpuFeatures::LZCNT, "has_lzcnt"),
+];
+
+/// Makes Cranelift's description of the target.
+pub(crate) fn build(settings: &Settings) -> Result<OwnedTargetIsa, CompileError> {
+    let failed = |error: &dyn core::fmt::Display| CompileError::codegen(&settings.target.name(), error);
+    let mut flags = settings::builder();
+    for (name, value) in [
+        ("opt_level", if settings.opt_level == OptLevel::Speed { "speed" } else { "none" }),
+        // Single-pass allocation alone would halve compile time, but it makes code up to twice as slow.
+        ("regalloc_algorithm", "backtracking"),
+        ("enable_verifier", if settings.verify_ir { "true" } else { "false" }),
+        // Traps and panics walk frame pointers and call frame information.
+        ("preserve_frame_pointers", "true"),
+        ("unwind_info", "true"),
+        // Prologues compare with the stack limit instead of touching pages.
+        ("enable_probestack", "false"),
+        // Functions with more results than registers return the rest in memory.
+        ("enable_multi_ret_implicit_sret", "true"),
+    ] {
+        flags.set(name, value).map_err(|error| failed(&error))?;
+    }
+    // One triple for all targets, because the code is to be the same; Cranelift derives from it the default calling convention and
+    // the format of unwind information, System V in both cases.
+    let triple = Triple {
+        architecture: Architecture::X86_64,
+        vendor: Vendor::Unknown,
+        operating_system: OperatingSystem::Linux,
+        environment: Environment::Unknown,
+        binary_format: BinaryFormat::Elf,
+    };
+    let mut builder = isa::lookup(triple).map_err(|error| failed(&error))?;
+    for (feature, flag) in FEATURE_FLAGS {
+        if settings.cpu.contains(feature) {
+            builder.enable(flag).map_err(|error| failed(&error))?;
+        }
+    }
+    builder.finish(settings::Flags::new(flags)).map_err(|error| failed(&error))
+}

@@ -1,0 +1,394 @@
+//! Reads a module: everything but the function bodies is validated and becomes metadata; bodies become jobs.
+
+use crate::abi::wasm_signature;
+use crate::image::{self, Segment};
+use crate::{CompileError, Compiler};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use cranelift_codegen::ir::Signature;
+use hashbrown::HashMap;
+use wasm_artifact::EntityIndex;
+use wasm_artifact::module::*;
+use wasm_artifact::types::*;
+use wasm_artifact::vmctx::VMOffsets;
+use wasm_artifact::{
+    DefinedFuncIndex, FuncIndex, FuncRefIndex, GlobalIndex, MemoryIndex, TableIndex, TypeIndex,
+};
+use wasmparser::{
+    FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+};
+
+/// What modules may use: all of WebAssembly 2.0 but vectors.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2.difference(WasmFeatures::SIMD);
+
+/// A module that was read, ready for its functions to be compiled.
+pub struct ModuleTranslation<'a> {
+    pub(crate) module: Module,
+    pub(crate) offsets: VMOffsets,
+    /// Signature with the wasm ABI, by type.
+    pub(crate) signatures: Vec<Signature>,
+    /// For each type the first one equal to it, which has the trampoline for all of them.
+    pub(crate) canonical_types: Vec<TypeIndex>,
+    pub(crate) bodies: Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>,
+    pub(crate) names: BTreeMap<FuncIndex, &'a str>,
+    pub(crate) rodata: Vec<u8>,
+    pub(crate) jobs: Vec<Job>,
+}
+
+/// A piece of code to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// A function of the module.
+    Function(DefinedFuncIndex),
+    /// The trampoline by which the host calls a function of the module.
+    ArrayToWasm(DefinedFuncIndex),
+    /// The trampoline by which wasm calls host functions of a type.
+    WasmToArray(TypeIndex),
+}
+
+impl ModuleTranslation<'_> {
+    /// How many jobs there are; they are numbered from 0.
+    pub fn num_jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// What the module declares.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// Size of a job's input in bytes, for those who like to begin with the largest; 0 for trampolines.
+    ///
+    /// # Panics
+    /// When there is no such job.
+    pub fn job_size(&self, job: usize) -> usize {
+        match self.jobs[job] {
+            Job::Function(index) => self.bodies[index.index()].1.range().len(),
+            Job::ArrayToWasm(_) | Job::WasmToArray(_) => 0,
+        }
+    }
+
+    pub(crate) fn func_type(&self, ty: TypeIndex) -> &FuncType {
+        &self.module.types[ty.index()]
+    }
+}
+
+impl Compiler {
+    /// Reads a module.
+    ///
+    /// # Errors
+    /// When it is not valid, or uses a feature that is not known. Function bodies are not looked at yet.
+    pub fn translate<'a>(&self, wasm: &'a [u8]) -> Result<ModuleTranslation<'a>, CompileError> {
+        let mut reader = Reader::default();
+        let mut validator = Validator::new_with_features(FEATURES);
+        let mut parser = Parser::new(0);
+        parser.set_features(FEATURES);
+        for payload in parser.parse_all(wasm) {
+            let payload = payload?;
+            if let ValidPayload::Func(validation, body) = validator.payload(&payload)? {
+                reader.bodies.push((validation, body));
+            }
+            reader.payload(payload)?;
+        }
+        reader.finish(self)
+    }
+}
+
+#[derive(Default)]
+struct Reader<'a> {
+    module: Module,
+    bodies: Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>,
+    names: BTreeMap<FuncIndex, &'a str>,
+    segments: Vec<Segment<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    fn payload(&mut self, payload: Payload<'a>) -> Result<(), CompileError> {
+        let module = &mut self.module;
+        match payload {
+            Payload::TypeSection(types) => {
+                for ty in types.into_iter_err_on_gc_types() {
+                    module.types.push(func_type(&ty?)?);
+                }
+            }
+            Payload::ImportSection(imports) => {
+                for imports in imports {
+                    let wasmparser::Imports::Single(offset, import) = imports? else {
+                        return Err(CompileError::Limit("compact imports are not supported"));
+                    };
+                    self.import(offset, import)?;
+                }
+            }
+            Payload::FunctionSection(types) => {
+                for ty in types {
+                    module.functions.push(Function { ty: TypeIndex(ty?), func_ref: None });
+                }
+            }
+            Payload::TableSection(tables) => {
+                for table in tables {
+                    let table = table?;
+                    let ty = table_type(&table.ty)?;
+                    let init = match table.init {
+                        wasmparser::TableInit::RefNull => ConstExpr::RefNull(ty.element.heap_type),
+                        wasmparser::TableInit::Expr(expression) => self.const_expr(&expression)?,
+                    };
+                    self.module.tables.push(DefinedTable { ty, init });
+                }
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories {
+                    let ty = memory_type(&memory?);
+                    // The plan is made when it is known whether the memory is exported.
+                    let plan = wasm_artifact::MemoryPlan { reservation: 0, guard: 0 };
+                    module.memories.push(DefinedMemory { ty, plan, image: None });
+                }
+            }
+            Payload::GlobalSection(globals) => {
+                for global in globals {
+                    let global = global?;
+                    let init = self.const_expr(&global.init_expr)?;
+                    self.module.globals.push(DefinedGlobal { ty: global_type(&global.ty)?, init });
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports {
+                    self.export(export?)?;
+                }
+            }
+            Payload::StartSection { func, .. } => {
+                self.escape(FuncIndex(func));
+                self.module.start = Some(FuncIndex(func));
+            }
+            Payload::ElementSection(elements) => {
+                for element in elements {
+                    let element = self.element(element?)?;
+                    self.module.elems.push(element);
+                }
+            }
+            Payload::DataSection(datas) => {
+                for data in datas {
+                    let data = data?;
+                    let mode = match data.kind {
+                        wasmparser::DataKind::Passive => DataMode::Passive,
+                        wasmparser::DataKind::Active { memory_index, offset_expr } => DataMode::Active {
+                            memory: MemoryIndex(memory_index),
+                            offset: self.const_expr(&offset_expr)?,
+                        },
+                    };
+                    self.segments.push(Segment { mode, bytes: data.data });
+                }
+            }
+            Payload::CustomSection(section) => {
+                if let wasmparser::KnownCustom::Name(names) = section.as_known() {
+                    // A name section that is malformed is no reason to refuse the module; what was read of it stays.
+                    let _ = self.names(names);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, offset: usize, import: wasmparser::Import<'_>) -> Result<(), CompileError> {
+        let module = &mut self.module;
+        let ty = match import.ty {
+            wasmparser::TypeRef::Func(ty) => {
+                module.functions.push(Function { ty: TypeIndex(ty), func_ref: None });
+                module.num_imported_functions += 1;
+                EntityType::Func(TypeIndex(ty))
+            }
+            wasmparser::TypeRef::Table(ty) => {
+                module.num_imported_tables += 1;
+                EntityType::Table(table_type(&ty)?)
+            }
+            wasmparser::TypeRef::Memory(ty) => {
+                module.num_imported_memories += 1;
+                EntityType::Memory(memory_type(&ty))
+            }
+            wasmparser::TypeRef::Global(ty) => {
+                module.num_imported_globals += 1;
+                EntityType::Global(global_type(&ty)?)
+            }
+            other => return Err(CompileError::unsupported(offset, &other)),
+        };
+        module.imports.push(Import { module: import.module.to_string(), name: import.name.to_string(), ty });
+        Ok(())
+    }
+
+    fn export(&mut self, export: wasmparser::Export<'_>) -> Result<(), CompileError> {
+        let entity = match export.kind {
+            wasmparser::ExternalKind::Func => {
+                self.escape(FuncIndex(export.index));
+                EntityIndex::Func(FuncIndex(export.index))
+            }
+            wasmparser::ExternalKind::Table => EntityIndex::Table(TableIndex(export.index)),
+            wasmparser::ExternalKind::Memory => EntityIndex::Memory(MemoryIndex(export.index)),
+            wasmparser::ExternalKind::Global => EntityIndex::Global(GlobalIndex(export.index)),
+            other => return Err(CompileError::unsupported(0, &other)),
+        };
+        self.module.exports.push(Export { name: export.name.to_string(), entity });
+        Ok(())
+    }
+
+    fn element(&mut self, element: wasmparser::Element<'a>) -> Result<ElemSegment, CompileError> {
+        let mode = match element.kind {
+            wasmparser::ElementKind::Active { table_index, offset_expr } => ElemMode::Active {
+                table: TableIndex(table_index.unwrap_or(0)),
+                offset: self.const_expr(&offset_expr)?,
+            },
+            wasmparser::ElementKind::Passive => ElemMode::Passive,
+            wasmparser::ElementKind::Declared => ElemMode::Declared,
+        };
+        let (ty, items) = match element.items {
+            wasmparser::ElementItems::Functions(functions) => {
+                let mut items = Vec::new();
+                for function in functions {
+                    let function = FuncIndex(function?);
+                    self.escape(function);
+                    items.push(function);
+                }
+                (RefType::FUNCREF, ElemItems::Functions(items))
+            }
+            wasmparser::ElementItems::Expressions(ty, expressions) => {
+                let mut items = Vec::new();
+                for expression in expressions {
+                    items.push(self.const_expr(&expression?)?);
+                }
+                (ref_type(&ty)?, ElemItems::Expressions(items))
+            }
+        };
+        Ok(ElemSegment { mode, ty, items })
+    }
+
+    /// Gives a function a `VMFuncRef`, because it can become a value.
+    fn escape(&mut self, index: FuncIndex) {
+        let function = &mut self.module.functions[index.index()];
+        if function.func_ref.is_none() {
+            function.func_ref = Some(FuncRefIndex(self.module.num_func_refs));
+            self.module.num_func_refs += 1;
+        }
+    }
+
+    fn const_expr(&mut self, expression: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, CompileError> {
+        use wasmparser::Operator;
+        let mut operators = expression.get_operators_reader();
+        let offset = operators.original_position();
+        let value = match operators.read()? {
+            Operator::I32Const { value } => ConstExpr::I32(value),
+            Operator::I64Const { value } => ConstExpr::I64(value),
+            Operator::F32Const { value } => ConstExpr::F32(value.bits()),
+            Operator::F64Const { value } => ConstExpr::F64(value.bits()),
+            Operator::GlobalGet { global_index } => ConstExpr::GlobalGet(GlobalIndex(global_index)),
+            Operator::RefNull { hty } => ConstExpr::RefNull(heap_type(&hty)?),
+            Operator::RefFunc { function_index } => {
+                // Whatever a constant expression names escapes; `ref.func` in function bodies may name only such functions.
+                self.escape(FuncIndex(function_index));
+                ConstExpr::RefFunc(FuncIndex(function_index))
+            }
+            other => return Err(CompileError::unsupported(offset, &other)),
+        };
+        match operators.read()? {
+            Operator::End => Ok(value),
+            other => Err(CompileError::unsupported(offset, &other)),
+        }
+    }
+
+    fn names(&mut self, names: wasmparser::NameSectionReader<'a>) -> wasmparser::Result<()> {
+        for name in names {
+            match name? {
+                wasmparser::Name::Module { name, .. } => self.module.name = Some(name.to_string()),
+                wasmparser::Name::Function(functions) => {
+                    for naming in functions {
+                        let naming = naming?;
+                        self.names.insert(FuncIndex(naming.index), naming.name);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, compiler: &Compiler) -> Result<ModuleTranslation<'a>, CompileError> {
+        let Reader { mut module, bodies, mut names, segments } = self;
+        let tunables = &compiler.settings().tunables;
+        for number in 0..module.memories.len() as u32 {
+            let index = module.memory_index(wasm_artifact::DefinedMemoryIndex(number));
+            let exported = module.exports.iter().any(|export| export.entity == EntityIndex::Memory(index));
+            let memory = &mut module.memories[number as usize];
+            memory.plan = match exported {
+                true => tunables.shared_memory_plan(&memory.ty),
+                false => tunables.private_memory_plan(&memory.ty),
+            };
+        }
+        let rodata = image::build(&mut module, &segments)?;
+        names.retain(|index, _| index.index() < module.functions.len());
+
+        let canonical_types = canonical_types(&module.types);
+        let defined = || (0..module.num_defined_functions()).map(DefinedFuncIndex);
+        let escaping =
+            defined().filter(|&index| module.functions[module.func_index(index).index()].func_ref.is_some());
+        let own_trampoline =
+            (0..).map(TypeIndex).zip(&canonical_types).filter(|(ty, canonical)| ty == *canonical);
+        let jobs = defined()
+            .map(Job::Function)
+            .chain(escaping.map(Job::ArrayToWasm))
+            .chain(own_trampoline.map(|(ty, _)| Job::WasmToArray(ty)))
+            .collect();
+        let offsets =
+            module.vm_offsets().ok_or(CompileError::Limit("its context would be larger than 2 GiB"))?;
+        let signatures = module.types.iter().map(wasm_signature).collect();
+        Ok(ModuleTranslation { module, offsets, signatures, canonical_types, bodies, names, rodata, jobs })
+    }
+}
+
+/// For each type the first one equal to it.
+fn canonical_types(types: &[FuncType]) -> Vec<TypeIndex> {
+    let mut first_of = HashMap::new();
+    (0..).map(TypeIndex).zip(types).map(|(index, ty)| *first_of.entry(ty).or_insert(index)).collect()
+}
+
+fn func_type(ty: &wasmparser::FuncType) -> Result<FuncType, CompileError> {
+    let all = |types: &[wasmparser::ValType]| types.iter().map(val_type).collect::<Result<Box<[_]>, _>>();
+    Ok(FuncType { params: all(ty.params())?, results: all(ty.results())? })
+}
+
+pub(crate) fn val_type(ty: &wasmparser::ValType) -> Result<ValType, CompileError> {
+    Ok(match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::Ref(ty) => ValType::Ref(ref_type(ty)?),
+        other => return Err(CompileError::unsupported(0, other)),
+    })
+}
+
+fn ref_type(ty: &wasmparser::RefType) -> Result<RefType, CompileError> {
+    Ok(RefType { nullable: ty.is_nullable(), heap_type: heap_type(&ty.heap_type())? })
+}
+
+pub(crate) fn heap_type(ty: &wasmparser::HeapType) -> Result<HeapType, CompileError> {
+    match *ty {
+        wasmparser::HeapType::FUNC => Ok(HeapType::Func),
+        wasmparser::HeapType::EXTERN => Ok(HeapType::Extern),
+        ref other => Err(CompileError::unsupported(0, other)),
+    }
+}
+
+fn table_type(ty: &wasmparser::TableType) -> Result<TableType, CompileError> {
+    Ok(TableType {
+        element: ref_type(&ty.element_type)?,
+        limits: Limits { min: ty.initial, max: ty.maximum },
+    })
+}
+
+fn memory_type(ty: &wasmparser::MemoryType) -> MemoryType {
+    MemoryType { limits: Limits { min: ty.initial, max: ty.maximum } }
+}
+
+fn global_type(ty: &wasmparser::GlobalType) -> Result<GlobalType, CompileError> {
+    Ok(GlobalType { content: val_type(&ty.content_type)?, mutable: ty.mutable })
+}
