@@ -49,7 +49,8 @@ pub use memory_structs::*;
 pub use page_allocator::{
     AllocatedPages, AllocationRequest, allocate_pages, allocate_pages_aligned, allocate_pages_at,
     allocate_pages_by_bytes, allocate_pages_by_bytes_at, allocate_pages_by_bytes_deferred,
-    allocate_pages_by_bytes_in_range, allocate_pages_deferred, allocate_pages_in_range, dump_page_allocator_state,
+    allocate_pages_by_bytes_in_range, allocate_pages_deferred, allocate_pages_in_range, allocate_pages_in_range_aligned,
+    dump_page_allocator_state,
 };
 pub use page_table_entry::PageTableEntry;
 pub use pte_flags::{PteFlags, PteFlagsArch};

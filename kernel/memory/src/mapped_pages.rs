@@ -38,6 +38,17 @@ impl MappedPages {
         }
     }
 
+    /// Makes a value anew that was given to [`core::mem::forget`], in the page tables in use.
+    ///
+    /// # Safety
+    /// The pages were in one or more such values with these flags, all of them and nothing else, and no other value is made of them
+    /// again.
+    pub unsafe fn from_forgotten<F: Into<PteFlagsArch>>(pages: PageRange, flags: F) -> Self {
+        // SAFETY: by this function's contract the forgotten values held the ownership of these pages.
+        let pages = unsafe { AllocatedPages::from_forgotten(pages) };
+        Self::new(crate::get_current_p4(), pages, flags.into().valid(true).exclusive(true))
+    }
+
     /// The flags that all of the pages are mapped with.
     pub fn flags(&self) -> PteFlagsArch {
         self.flags

@@ -120,13 +120,29 @@ impl Allocator {
                 Err(NO_NODES)
             };
         }
-        let (low, high, alignment) = match request {
-            AllocationRequest::WithinRange(range) if range.is_empty() => return Err(EXHAUSTED),
-            AllocationRequest::WithinRange(range) => (range.start().number(), range.end().number() + 1, 1),
-            AllocationRequest::AlignedTo { alignment_4k_pages } => (AREAS[0].0, AREAS[0].1, alignment_4k_pages.max(1)),
-            _ => (AREAS[0].0, AREAS[0].1, 1),
-        };
+        let general = page_range(AREAS[0].0, AREAS[0].1 - AREAS[0].0);
+        match request {
+            AllocationRequest::WithinRange(range) => self.take_in_range(count, 1, range),
+            AllocationRequest::AlignedTo { alignment_4k_pages } => {
+                self.take_in_range(count, alignment_4k_pages.max(1), &general)
+            }
+            _ => self.take_in_range(count, 1, &general),
+        }
+    }
+
+    /// Number of the first page of `count` pages in `range`; they are no longer free.
+    fn take_in_range(&mut self, count: usize, alignment: usize, range: &PageRange) -> Result<usize, &'static str> {
+        if !self.initialised {
+            return Err(UNINITIALISED);
+        }
+        if count == 0 || count > 1 << 52 {
+            return Err(NO_PAGES);
+        }
+        if range.is_empty() {
+            return Err(EXHAUSTED);
+        }
         // A range may reach beyond the area (upstream's callers do so with the window): what counts is the common part.
+        let (low, high) = (range.start().number(), range.end().number() + 1);
         let index = AREAS.iter().position(|&(start, end)| start < high && low < end).ok_or(EXHAUSTED)?;
         let (low, high) = (low.max(AREAS[index].0), high.min(AREAS[index].1));
         let area = &mut self.areas[index];
@@ -202,6 +218,19 @@ pub fn allocate_pages_by_bytes_at(vaddr: VirtualAddress, num_bytes: usize) -> Re
 /// If there is no such run of free pages, or if `num_pages` is 0.
 pub fn allocate_pages_in_range(num_pages: usize, range: &PageRange) -> Result<AllocatedPages, &'static str> {
     allocate(AllocationRequest::WithinRange(range), num_pages)
+}
+
+/// `num_pages` adjacent pages within `range`, the number of the first one a multiple of `alignment_4k_pages`.
+///
+/// # Errors
+/// As for [`allocate_pages_in_range`].
+pub fn allocate_pages_in_range_aligned(
+    num_pages: usize,
+    alignment_4k_pages: usize,
+    range: &PageRange,
+) -> Result<AllocatedPages, &'static str> {
+    let start = ALLOCATOR.lock().take_in_range(num_pages, alignment_4k_pages.max(1), range)?;
+    Ok(pages::allocated(page_range(start, num_pages)))
 }
 
 /// As many adjacent pages within `range` as `num_bytes` bytes need.

@@ -21,6 +21,14 @@ impl<P: PageSize> AllocatedPages<P> {
         Self { pages: PageRange::empty() }
     }
 
+    /// Makes a value anew that was given to [`core::mem::forget`].
+    ///
+    /// # Safety
+    /// The pages were in one or more such values, all of them and nothing else, and no other value is made of them again.
+    pub const unsafe fn from_forgotten(pages: PageRange<P>) -> Self {
+        Self { pages }
+    }
+
     /// Address of the first byte.
     pub const fn start_address(&self) -> VirtualAddress {
         self.pages.start_address()

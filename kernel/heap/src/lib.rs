@@ -1,0 +1,332 @@
+//! The kernel's global allocator.
+//!
+//! Requests of up to 8 KiB are blocks of one of 32 size classes, out of slabs of 64 KiB ([`slab`]); taking one and giving
+//! it back are some ten instructions each besides the lock. What is larger gets pages of its own in the heap's address range, mapped
+//! when allocated and unmapped when freed, apart from a small cache ([`runs`]). A block that is resized stays where it is if its
+//! class or number of pages stays, and large ones are placed apart so that most can grow in place.
+//!
+//! The layout tells where a block came from, so that nothing is stored with it.
+//!
+//! Works as soon as `memory::init` has returned; before, and when memory is exhausted, allocating yields null, which `try_reserve`
+//! and its like report. The lock disables interrupts and is held for a few instructions; no mapping, unmapping or zeroing happens
+//! under it.
+#![cfg_attr(not(test), no_std)]
+
+mod classes;
+mod runs;
+mod slab;
+#[cfg(test)]
+mod tests;
+
+use classes::{Place, block_size, place};
+use core::alloc::{GlobalAlloc, Layout};
+use core::mem;
+use core::ptr::{self, NonNull};
+use kernel_config::memory::{KERNEL_HEAP_MAX_SIZE, KERNEL_HEAP_START, PAGE_SIZE};
+use memory::{AllocatedPages, MappedPages, Mapper, PageRange, PteFlags, VirtualAddress};
+use runs::RunCache;
+use slab::{SLAB_SIZE, Slabs};
+use sync_irq::IrqSafeMutex;
+
+/// Flags that the heap is mapped with.
+pub const HEAP_FLAGS: PteFlags = PteFlags::new().valid(true).writable(true);
+
+#[cfg(target_os = "theseus")]
+#[global_allocator]
+static GLOBAL_ALLOCATOR: Heap = Heap::new();
+#[cfg(not(target_os = "theseus"))]
+static GLOBAL_ALLOCATOR: Heap = Heap::new();
+
+/// From this many pages on, a run begins at a 2 MiB boundary in an area of its own: it has room to grow in place, and needs no page
+/// table that others use too.
+const BIG_RUN: usize = 32;
+/// 4 KiB pages in 2 MiB.
+const PAGES_PER_2M: usize = 512;
+
+/// The parts of the heap's address range, as eighths of it.
+#[derive(Clone, Copy)]
+enum Area {
+    Slabs,
+    Runs,
+    BigRuns,
+}
+
+impl Area {
+    fn of_run(pages: usize) -> Self {
+        if pages < BIG_RUN { Area::Runs } else { Area::BigRuns }
+    }
+
+    fn pages(self) -> PageRange {
+        const EIGHTH: usize = KERNEL_HEAP_MAX_SIZE / 8;
+        let (start, length) = match self {
+            Area::Slabs => (0, 2),
+            Area::Runs => (2, 2),
+            Area::BigRuns => (4, 4),
+        };
+        let start = VirtualAddress::new_canonical(KERNEL_HEAP_START + start * EIGHTH);
+        PageRange::from_virt_addr(start, length * EIGHTH)
+    }
+}
+
+struct State {
+    slabs: Slabs,
+    cache: RunCache,
+    /// Pages of runs in use.
+    run_pages: usize,
+    /// Runs in use.
+    runs: usize,
+}
+
+/// The allocator; there is one, which is Rust's global allocator.
+pub struct Heap {
+    state: IrqSafeMutex<State>,
+}
+
+/// What the heap holds, in bytes unless it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeapStatistics {
+    /// In blocks and runs in use, rounded up to what they occupy.
+    pub in_use: usize,
+    /// How many blocks and runs are in use.
+    pub allocations: usize,
+    /// All memory that is mapped for the heap, in use or not.
+    pub mapped: usize,
+}
+
+/// Makes sure that the heap works.
+///
+/// # Errors
+/// If there is no memory for a first block.
+pub fn init() -> Result<(), &'static str> {
+    let layout = Layout::new::<[u64; 8]>();
+    // SAFETY: the layout's size is not 0; the block is given back with the same layout.
+    unsafe {
+        let block = GLOBAL_ALLOCATOR.alloc(layout);
+        if block.is_null() {
+            return Err("heap: there is no memory for a first block, or memory::init has not run");
+        }
+        GLOBAL_ALLOCATOR.dealloc(block, layout);
+    }
+    Ok(())
+}
+
+/// Counts what the heap holds.
+pub fn statistics() -> HeapStatistics {
+    GLOBAL_ALLOCATOR.statistics()
+}
+
+/// Gives memory back that is kept for reuse, and returns how many bytes that was.
+///
+/// The heap does so by itself before a request fails. It is for those who compare how much memory is free.
+pub fn trim() -> usize {
+    GLOBAL_ALLOCATOR.trim()
+}
+
+/// Maps new pages.
+fn map(pages: usize, alignment: usize, area: Area) -> Option<NonNull<u8>> {
+    let range = area.pages();
+    let pages = memory::allocate_pages_in_range_aligned(pages, alignment, &range).ok()?;
+    let mapped = Mapper::current().map_allocated_pages(pages, HEAP_FLAGS).ok()?;
+    let start = NonNull::new(mapped.start_address().value() as *mut u8);
+    // The block stands for the ownership, until `mapped_pages` makes it anew.
+    mem::forget(mapped);
+    start
+}
+
+/// The ownership of pages that `map` has mapped.
+///
+/// # Safety
+/// The pages are mapped by `map`, nothing in them is in use, and nobody else makes a value for them again.
+unsafe fn mapped_pages(start: *mut u8, pages: usize) -> MappedPages {
+    let start = VirtualAddress::new_canonical(start.addr());
+    let range = PageRange::from_virt_addr(start, pages * PAGE_SIZE);
+    // SAFETY: by this function's contract: `map` has forgotten the value, with these flags.
+    unsafe { MappedPages::from_forgotten(range, HEAP_FLAGS) }
+}
+
+impl Heap {
+    const fn new() -> Self {
+        let state = State { slabs: Slabs::new(), cache: RunCache::new(), run_pages: 0, runs: 0 };
+        Self { state: IrqSafeMutex::new(state) }
+    }
+
+    fn statistics(&self) -> HeapStatistics {
+        let state = self.state.lock();
+        let (slabs, blocks, bytes) = state.slabs.statistics();
+        HeapStatistics {
+            in_use: bytes + state.run_pages * PAGE_SIZE,
+            allocations: blocks + state.runs,
+            mapped: slabs * SLAB_SIZE + (state.run_pages + state.cache.pages()) * PAGE_SIZE,
+        }
+    }
+
+    fn trim(&self) -> usize {
+        let mut given_back = 0;
+        loop {
+            // The lock is released before anything is unmapped.
+            let slab = self.state.lock().slabs.trim();
+            let run = self.state.lock().cache.trim();
+            for (start, pages) in slab.map(|slab| (slab, SLAB_SIZE / PAGE_SIZE)).into_iter().chain(run) {
+                // SAFETY: what was kept is in nobody's use, and now out of the books.
+                drop(unsafe { mapped_pages(start.as_ptr(), pages) });
+                given_back += pages * PAGE_SIZE;
+            }
+            if slab.is_none() && run.is_none() {
+                return given_back;
+            }
+        }
+    }
+
+    /// Maps new pages, if need be out of what is kept for reuse.
+    fn map_or_trim(&self, pages: usize, alignment: usize, area: Area) -> Option<NonNull<u8>> {
+        map(pages, alignment, area).or_else(|| (self.trim() > 0).then(|| map(pages, alignment, area)).flatten())
+    }
+
+    /// A block when the class has none left: with a new slab.
+    #[cold]
+    fn allocate_from_new_slab(&self, class: usize) -> *mut u8 {
+        const PAGES: usize = SLAB_SIZE / PAGE_SIZE;
+        let Some(memory) = self.map_or_trim(PAGES, PAGES, Area::Slabs) else { return ptr::null_mut() };
+        let mut state = self.state.lock();
+        // SAFETY: the memory is new, and as large and aligned as a slab.
+        unsafe { state.slabs.add(memory, class) };
+        state.slabs.allocate(class).map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// A run of pages, and whether it is known to be zero.
+    fn allocate_run(&self, pages: usize, align: usize) -> (*mut u8, bool) {
+        let from_cache = if align <= PAGE_SIZE {
+            let mut state = self.state.lock();
+            let run = state.cache.take(pages);
+            if run.is_some() {
+                state.run_pages += pages;
+                state.runs += 1;
+            }
+            run
+        } else {
+            None
+        };
+        if let Some(run) = from_cache {
+            return (run.as_ptr(), false);
+        }
+        let area = Area::of_run(pages);
+        let alignment = match area {
+            Area::BigRuns => (align / PAGE_SIZE).max(PAGES_PER_2M),
+            _ => (align / PAGE_SIZE).max(1),
+        };
+        let Some(run) = self.map_or_trim(pages, alignment, area) else { return (ptr::null_mut(), false) };
+        let mut state = self.state.lock();
+        state.run_pages += pages;
+        state.runs += 1;
+        (run.as_ptr(), true)
+    }
+
+    /// Gives a run back.
+    ///
+    /// # Safety
+    /// It came from `allocate_run` (and `resize_run`) with this length, and is not used any more.
+    unsafe fn deallocate_run(&self, run: NonNull<u8>, pages: usize) {
+        let kept = {
+            let mut state = self.state.lock();
+            state.run_pages -= pages;
+            state.runs -= 1;
+            // SAFETY: by this function's contract.
+            unsafe { state.cache.keep(run, pages) }
+        };
+        if !kept {
+            // SAFETY: by this function's contract.
+            drop(unsafe { mapped_pages(run.as_ptr(), pages) });
+        }
+    }
+
+    /// Makes a run longer or shorter where it is; false, with nothing changed, if that cannot be.
+    ///
+    /// # Safety
+    /// It came from `allocate_run` (and `resize_run`) with this length.
+    unsafe fn resize_run(&self, run: *mut u8, old: usize, new: usize) -> bool {
+        let end = VirtualAddress::new_canonical(run.addr() + old.min(new) * PAGE_SIZE);
+        if new > old {
+            let more: Option<AllocatedPages> = memory::allocate_pages_at(end, new - old).ok();
+            let mapped = more.and_then(|pages| Mapper::current().map_allocated_pages(pages, HEAP_FLAGS).ok());
+            let Some(mapped) = mapped else { return false };
+            mem::forget(mapped);
+        } else if new < old {
+            // SAFETY: by this function's contract the pages are mapped, and those beyond the new length are not used any more.
+            drop(unsafe { mapped_pages(end.value() as *mut u8, old - new) });
+        }
+        let mut state = self.state.lock();
+        state.run_pages = state.run_pages + new - old;
+        true
+    }
+}
+
+// SAFETY: blocks and runs in use do not overlap, are as large and aligned as asked for, and stay until they are given back: that is
+// what `Slabs`, `RunCache` and `MappedPages` guarantee. No function unwinds, and none allocates.
+unsafe impl GlobalAlloc for Heap {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match place(&layout) {
+            Place::Slab(class) => {
+                let block = self.state.lock().slabs.allocate(class);
+                match block {
+                    Some(block) => block.as_ptr(),
+                    None => self.allocate_from_new_slab(class),
+                }
+            }
+            Place::Pages(pages) => self.allocate_run(pages, layout.align()).0,
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        let Some(block) = NonNull::new(ptr) else { return };
+        match place(&layout) {
+            Place::Slab(_) => {
+                // SAFETY: the caller gives back a block of this heap that it no longer uses.
+                let slab = unsafe { self.state.lock().slabs.deallocate(block) };
+                if let Some(slab) = slab {
+                    // SAFETY: the slab is empty and out of the books.
+                    drop(unsafe { mapped_pages(slab.as_ptr(), SLAB_SIZE / PAGE_SIZE) });
+                }
+            }
+            // SAFETY: as above.
+            Place::Pages(pages) => unsafe { self.deallocate_run(block, pages) },
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let (block, is_zero) = match place(&layout) {
+            // SAFETY: the caller's contract is the same.
+            Place::Slab(_) => (unsafe { self.alloc(layout) }, false),
+            Place::Pages(pages) => self.allocate_run(pages, layout.align()),
+        };
+        if !block.is_null() && !is_zero {
+            // SAFETY: the block is new and at least as large.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        block
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller guarantees that the new size, rounded up to the alignment, does not overflow.
+        let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        match (place(&layout), place(&new_layout)) {
+            (old, new) if old == new => return ptr,
+            // SAFETY: the caller resizes a block of this heap.
+            (Place::Pages(old), Place::Pages(new)) if unsafe { self.resize_run(ptr, old, new) } => return ptr,
+            _ => {}
+        }
+        // SAFETY: the new block is at least as large as what is copied, and different from the old one, which the caller gives up.
+        unsafe {
+            let new = self.alloc(new_layout);
+            if !new.is_null() {
+                ptr::copy_nonoverlapping(ptr, new, layout.size().min(new_size));
+                self.dealloc(ptr, layout);
+            }
+            new
+        }
+    }
+}
+
+// Every class's blocks must fit a slab, and a run of one page more than the largest class must be worth its own pages.
+const _: () = assert!(block_size(classes::CLASSES - 1) == classes::MAX_BLOCK && classes::MAX_BLOCK * 4 <= SLAB_SIZE);
