@@ -1,0 +1,4 @@
+;; Never returns: for whoever can interrupt it.
+(module
+  (func (export "run")
+    (loop $forever (br $forever))))

@@ -1,0 +1,94 @@
+//! `wasmc`: compiles a WebAssembly module, binary or text, to an artifact that `wasm_run` loads.
+//!
+//! Functions are compiled on all processors. The output depends on the module and the options alone. Errors are one line on
+//! stderr; the exit status is 1, or 2 when the command line is not understood.
+
+mod options;
+mod parallel;
+
+use options::{Command, Options};
+use std::process::ExitCode;
+use wasm_compiler::Compiler;
+
+fn main() -> ExitCode {
+    let options = match options::parse(std::env::args().skip(1)) {
+        Ok(Command::Compile(options)) => options,
+        Ok(Command::Help) => {
+            print!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(message) => {
+            eprintln!("wasmc: {message}; see wasmc --help");
+            return ExitCode::from(2);
+        }
+    };
+    match compile(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("wasmc: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads, compiles, writes. Errors are one line.
+fn compile(options: &Options) -> Result<(), String> {
+    let input = options.input.display();
+    let bytes = std::fs::read(&options.input).map_err(|error| format!("cannot read {input}: {error}"))?;
+    if bytes.is_empty() {
+        return Err(format!("{input} is empty; give a .wasm or .wat file"));
+    }
+    if wasm_artifact::Artifact::detect(&bytes) {
+        return Err(format!("{input} is compiled already; give a .wasm or .wat file"));
+    }
+    let wasm = wat::parse_bytes(&bytes).map_err(|mut error| {
+        error.set_path(&options.input);
+        format!("{input}: {}", one_line(&error.to_string()))
+    })?;
+    let compiler = Compiler::new(options.settings).map_err(|error| error.to_string())?;
+    let artifact =
+        parallel::compile(&compiler, &wasm, options.threads).map_err(|error| format!("{input}: {error}"))?;
+    write(&options.output, &artifact)
+        .map_err(|error| format!("cannot write {}: {error}", options.output.display()))
+}
+
+/// Writes a file so that nobody sees a part of it under its name.
+fn write(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to report; a file that was never made need not be removed.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Errors of the text format show the source below the message; we have one line: message, line and column.
+fn one_line(error: &str) -> String {
+    let mut lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or("not understood").to_string();
+    match lines.find_map(|line| line.strip_prefix("--> ")) {
+        Some(place) => {
+            let mut parts = place.rsplitn(3, ':');
+            match (parts.next(), parts.next()) {
+                (Some(column), Some(line)) => format!("{message} (line {line}, column {column})"),
+                _ => message,
+            }
+        }
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_text_format_become_one_line() {
+        let error = wat::parse_str("(module\n  (fnc))").unwrap_err().to_string();
+        let line = one_line(&error);
+        assert!(line.ends_with("(line 2, column 4)"), "{line}");
+        assert!(!line.contains('\n'));
+    }
+}

@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use wasm_artifact::{CpuFeatures, OptLevel};
+use wasm_compiler::{Settings, Target};
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+usage: wasmc [options] FILE
+
+Compiles a WebAssembly module (.wasm or .wat) to an artifact (.cwasm) for wasm_run.
+
+  -o FILE          where to write; default: the input's name with the extension .cwasm
+  --target NAME    x86_64-theseus (default) or x86_64-linux
+  --cpu LEVEL      baseline (default), x86-64-v2, x86-64-v3, or native: what this machine can
+  -O0, -O2         compile fast, or make fast code (default)
+  --threads N      default: as many as there are processors
+  --help           this text
+";
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Print [`HELP`].
+    Help,
+    /// Compile.
+    Compile(Options),
+}
+
+/// What to compile, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// The module.
+    pub input: PathBuf,
+    /// The artifact.
+    pub output: PathBuf,
+    /// What it is compiled for.
+    pub settings: Settings,
+    /// How many threads compile; at least 1.
+    pub threads: usize,
+}
+
+/// Understands the arguments, the program's name not among them. The error is one line.
+pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
+    let mut arguments = arguments.into_iter();
+    let mut input = None;
+    let mut output = None;
+    let mut settings = Settings::new(Target::Theseus);
+    let mut threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    while let Some(argument) = arguments.next() {
+        let (name, attached) = match argument.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_string())),
+            _ => (argument.as_str(), None),
+        };
+        let mut value =
+            || attached.clone().or_else(|| arguments.next()).ok_or(format!("{name} needs a value"));
+        match name {
+            "-h" | "--help" => return Ok(Command::Help),
+            "-o" => output = Some(PathBuf::from(value()?)),
+            "--target" => {
+                let value = value()?;
+                settings.target = Target::from_name(&value)
+                    .ok_or(format!("unknown target {value}; there are x86_64-theseus and x86_64-linux"))?;
+            }
+            "--cpu" => settings.cpu = cpu(&value()?)?,
+            "-O0" => settings.opt_level = OptLevel::None,
+            "-O2" => settings.opt_level = OptLevel::Speed,
+            "--threads" => {
+                let value = value()?;
+                threads = value
+                    .parse()
+                    .ok()
+                    .filter(|&threads| threads > 0)
+                    .ok_or(format!("{value} is no number of threads"))?;
+            }
+            _ if name.starts_with('-') && name != "-" => return Err(format!("unknown option {name}")),
+            _ if input.is_some() => return Err(format!("one file at a time, but there is also {argument}")),
+            _ => input = Some(PathBuf::from(argument)),
+        }
+    }
+    let input = input.ok_or("no file to compile")?;
+    let output = output.unwrap_or_else(|| input.with_extension("cwasm"));
+    if output == input {
+        return Err("the output would replace the input; name another one with -o".to_string());
+    }
+    Ok(Command::Compile(Options { input, output, settings, threads }))
+}
+
+fn cpu(level: &str) -> Result<CpuFeatures, String> {
+    Ok(match level {
+        "baseline" => CpuFeatures::BASELINE,
+        "x86-64-v2" => CpuFeatures::X86_64_V2,
+        "x86-64-v3" => CpuFeatures::X86_64_V3,
+        "native" => CpuFeatures::of_this_cpu(),
+        _ => return Err(format!("unknown CPU {level}; there are baseline, x86-64-v2, x86-64-v3 and native")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(str::to_string))
+    }
+
+    fn options(line: &str) -> Options {
+        match parse_line(line) {
+            Ok(Command::Compile(options)) => options,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_optimised_baseline_code_for_theseus_beside_the_input() {
+        let options = options("dir/hello.wat");
+        assert_eq!(options.output, PathBuf::from("dir/hello.cwasm"));
+        assert_eq!(options.settings.target, Target::Theseus);
+        assert_eq!(options.settings.cpu, CpuFeatures::BASELINE);
+        assert_eq!(options.settings.opt_level, OptLevel::Speed);
+        assert!(options.threads >= 1);
+    }
+
+    #[test]
+    fn options_may_come_anywhere_and_with_equals_signs() {
+        let options = options("--target=x86_64-linux a.wasm -o b --cpu x86-64-v3 -O0 --threads 3");
+        assert_eq!(options.input, PathBuf::from("a.wasm"));
+        assert_eq!(options.output, PathBuf::from("b"));
+        assert_eq!(options.settings.target, Target::Linux);
+        assert_eq!(options.settings.cpu, CpuFeatures::X86_64_V3);
+        assert_eq!(options.settings.opt_level, OptLevel::None);
+        assert_eq!(options.threads, 3);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (line, expected) in [
+            ("", "no file"),
+            ("a b", "also b"),
+            ("-x a", "unknown option -x"),
+            ("a -o", "-o needs a value"),
+            ("a --target mips", "unknown target mips"),
+            ("a --cpu 486", "unknown CPU 486"),
+            ("a --threads 0", "0 is no number"),
+            ("a.cwasm", "replace the input"),
+        ] {
+            let error = parse_line(line).unwrap_err();
+            assert!(error.contains(expected), "{line}: {error}");
+        }
+    }
+}
