@@ -6,7 +6,9 @@ use crate::mapper::{Mapper, PageTable, checked};
 use crate::tables::{INTO_UNMAPPED_FRAMES, new_table};
 use core::ops::Range;
 use frame_allocator::{MemoryRegionType, PhysicalMemoryRegion, allocate_frames_by_bytes_at};
-use kernel_config::memory::{GENERAL_PAGES_START, KERNEL_OFFSET, PAGE_SHIFT, PAGE_SIZE, PHYS_MAP_BASE, PHYS_MAP_MAX_SIZE};
+use kernel_config::memory::{
+    GENERAL_PAGES_START, KERNEL_OFFSET, PAGE_SHIFT, PAGE_SIZE, PHYS_MAP_BASE, PHYS_MAP_MAX_SIZE,
+};
 use memory_structs::{Frame, FrameRange, PhysicalAddress, VirtualAddress};
 use no_drop::NoDrop;
 use page_allocator::{AllocatedPages, NodeSupply, allocate_pages_by_bytes_at};
@@ -79,11 +81,17 @@ fn page_allocator_books() -> Option<&'static mut NodeSupply> {
 }
 
 /// Maps a range of the base image to where it was loaded.
-fn map_image(mapper: &mut Mapper, range: &Range<usize>, flags: PteFlagsArch) -> Result<NoDrop<MappedPages>, &'static str> {
+fn map_image(
+    mapper: &mut Mapper,
+    range: &Range<usize>,
+    flags: PteFlagsArch,
+) -> Result<NoDrop<MappedPages>, &'static str> {
     let flags = checked(flags, true)?;
     let pages = allocate_image(range)?;
-    let load_address = range.start.checked_sub(KERNEL_OFFSET).ok_or("memory: the base image is not where it should be")?;
-    let frames = allocate_frames_by_bytes_at(PhysicalAddress::new_canonical(load_address), range.end - range.start)?;
+    let load_address =
+        range.start.checked_sub(KERNEL_OFFSET).ok_or("memory: the base image is not where it should be")?;
+    let frames =
+        allocate_frames_by_bytes_at(PhysicalAddress::new_canonical(load_address), range.end - range.start)?;
     if frame_allocator::is_general(&frames) {
         return Err("memory: the base image lies in memory that is not reserved");
     }
@@ -107,8 +115,12 @@ fn allocate_image(range: &Range<usize>) -> Result<AllocatedPages, &'static str> 
 /// # Errors
 /// If the layout contradicts itself, or if there is not enough memory below 4 GiB. The boot page tables are then still in use.
 pub fn init(layout: &InitialLayout) -> Result<InitialMemoryMappings, &'static str> {
-    let free = layout.usable_ram.iter().map(|r| PhysicalMemoryRegion::new(usable_frames_of(r), MemoryRegionType::Free));
-    let reserved = layout.reserved.iter().map(|r| PhysicalMemoryRegion::new(frames_of(r), MemoryRegionType::Reserved));
+    let free = layout
+        .usable_ram
+        .iter()
+        .map(|r| PhysicalMemoryRegion::new(usable_frames_of(r), MemoryRegionType::Free));
+    let reserved =
+        layout.reserved.iter().map(|r| PhysicalMemoryRegion::new(frames_of(r), MemoryRegionType::Reserved));
     let into_unmapped = frame_allocator::init(free, reserved)?;
     INTO_UNMAPPED_FRAMES.call_once(|| into_unmapped);
     page_allocator::init(VirtualAddress::new_canonical(GENERAL_PAGES_START), page_allocator_books)?;

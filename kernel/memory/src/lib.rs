@@ -38,9 +38,10 @@ pub use boot::{InitialLayout, InitialMemoryMappings, init};
 pub use borrowed::{BorrowedMappedPages, BorrowedSliceMappedPages, Immutable, Mutability, Mutable};
 pub use frame_allocator::{
     AllocatedFrame, AllocatedFrames, FrameStatistics, FramesIteratorRequest, FreeFrames, MappedFrames,
-    MemoryRegionType, PhysicalMemoryRegion, UnmappedFrames, allocate_frames, allocate_frames_aligned, allocate_frames_at,
-    allocate_frames_by_bytes, allocate_frames_by_bytes_at, allocate_frames_by_bytes_deferred, allocate_frames_deferred,
-    allocate_frames_up_to, dump_frame_allocator_state, inspect_then_allocate_free_frames,
+    MemoryRegionType, PhysicalMemoryRegion, UnmappedFrames, allocate_frames, allocate_frames_aligned,
+    allocate_frames_at, allocate_frames_by_bytes, allocate_frames_by_bytes_at,
+    allocate_frames_by_bytes_deferred, allocate_frames_deferred, allocate_frames_up_to,
+    dump_frame_allocator_state, inspect_then_allocate_free_frames,
 };
 pub use kernel_config::memory::PAGE_SIZE;
 pub use mapped_pages::MappedPages;
@@ -49,8 +50,8 @@ pub use memory_structs::*;
 pub use page_allocator::{
     AllocatedPages, AllocationRequest, allocate_pages, allocate_pages_aligned, allocate_pages_at,
     allocate_pages_by_bytes, allocate_pages_by_bytes_at, allocate_pages_by_bytes_deferred,
-    allocate_pages_by_bytes_in_range, allocate_pages_deferred, allocate_pages_in_range, allocate_pages_in_range_aligned,
-    dump_page_allocator_state,
+    allocate_pages_by_bytes_in_range, allocate_pages_deferred, allocate_pages_in_range,
+    allocate_pages_in_range_aligned, dump_page_allocator_state,
 };
 pub use page_table_entry::PageTableEntry;
 pub use pte_flags::{PteFlags, PteFlagsArch};
@@ -108,7 +109,10 @@ const NO_PAGES: &str = "out of virtual address space: there is no such run of fr
 ///
 /// # Errors
 /// If the flags are both writable and executable, if there is not enough memory or address space, or if the size is 0.
-pub fn create_mapping<F: Into<PteFlagsArch>>(size_in_bytes: usize, flags: F) -> Result<MappedPages, &'static str> {
+pub fn create_mapping<F: Into<PteFlagsArch>>(
+    size_in_bytes: usize,
+    flags: F,
+) -> Result<MappedPages, &'static str> {
     let pages = allocate_pages_by_bytes(size_in_bytes).ok_or(NO_PAGES)?;
     Mapper::current().map_allocated_pages(pages, flags)
 }

@@ -115,10 +115,12 @@ impl MappedPages {
         if self.size_in_pages() == 0 {
             return Ok(Self::empty());
         }
-        let pages = allocate_pages(self.size_in_pages()).ok_or("out of virtual address space: cannot copy a mapping")?;
+        let pages = allocate_pages(self.size_in_pages())
+            .ok_or("out of virtual address space: cannot copy a mapping")?;
         let writable = PteFlagsArch::new().writable(true);
         let mut copy = active_table_mapper.map_allocated_pages(pages, writable)?;
-        copy.as_slice_mut::<u8>(0, self.size_in_bytes())?.copy_from_slice(self.as_slice(0, self.size_in_bytes())?);
+        copy.as_slice_mut::<u8>(0, self.size_in_bytes())?
+            .copy_from_slice(self.as_slice(0, self.size_in_bytes())?);
         copy.remap(active_table_mapper, flags)?;
         Ok(copy)
     }
@@ -164,7 +166,8 @@ impl MappedPages {
             // Those that are not adjacent are dropped, which gives them back.
             Some(frames) => drop(frames.merge(more)),
         };
-        unmap_all(active_table_mapper, pages, collect).map_or(Ok((AllocatedPages::empty(), None)), |pages| Ok((pages, frames)))
+        unmap_all(active_table_mapper, pages, collect)
+            .map_or(Ok((AllocatedPages::empty(), None)), |pages| Ok((pages, frames)))
     }
 
     /// Where `len` values of type `T` at `byte_offset` are.
@@ -204,7 +207,10 @@ impl MappedPages {
     ///
     /// # Errors
     /// If that goes beyond the end, is not aligned for a `T`, or if the mapping is not writable.
-    pub fn as_type_mut<T: FromBytes + IntoBytes>(&mut self, byte_offset: usize) -> Result<&mut T, &'static str> {
+    pub fn as_type_mut<T: FromBytes + IntoBytes>(
+        &mut self,
+        byte_offset: usize,
+    ) -> Result<&mut T, &'static str> {
         let pointer = self.checked_pointer_mut(byte_offset, 1)?;
         // SAFETY: as in `as_type`; `&mut self` makes the reference the only one, the mapping is writable, and a `T` has no padding
         // that would leave bytes undefined.
@@ -215,7 +221,11 @@ impl MappedPages {
     ///
     /// # Errors
     /// As for [`MappedPages::as_type`].
-    pub fn as_slice<T: FromBytes + Immutable>(&self, byte_offset: usize, length: usize) -> Result<&[T], &'static str> {
+    pub fn as_slice<T: FromBytes + Immutable>(
+        &self,
+        byte_offset: usize,
+        length: usize,
+    ) -> Result<&[T], &'static str> {
         let pointer = self.checked_pointer(byte_offset, length)?;
         // SAFETY: as in `as_type`, for all `length` values.
         Ok(unsafe { core::slice::from_raw_parts(pointer, length) })

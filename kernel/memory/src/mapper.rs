@@ -38,7 +38,8 @@ pub(crate) fn checked(flags: PteFlagsArch, exclusive: bool) -> Result<PteFlagsAr
 
 /// The range of `count` pages from number `start` on.
 fn range(start: usize, count: usize) -> PageRange {
-    let start = Page::containing_address(VirtualAddress::new_canonical(start << kernel_config::memory::PAGE_SHIFT));
+    let start =
+        Page::containing_address(VirtualAddress::new_canonical(start << kernel_config::memory::PAGE_SHIFT));
     PageRange::from_start_and_count(start, count)
 }
 
@@ -66,7 +67,9 @@ impl Mapper {
 
     /// The physical address that `virtual_address` is mapped to.
     pub fn translate(&self, virtual_address: VirtualAddress) -> Option<PhysicalAddress> {
-        let (entry, level) = self.lock().lookup(Page::<memory_structs::Page4K>::containing_address(virtual_address).number())?;
+        let (entry, level) = self
+            .lock()
+            .lookup(Page::<memory_structs::Page4K>::containing_address(virtual_address).number())?;
         let size = span(level) << kernel_config::memory::PAGE_SHIFT;
         let start = entry.pointed_frame()?.start_address().value() & !(size - 1);
         Some(PhysicalAddress::new_canonical(start + (virtual_address.value() & (size - 1))))
@@ -148,7 +151,8 @@ impl Mapper {
         flags: FL,
     ) -> Result<MappedPages, &'static str> {
         let flags = checked(flags.into(), false)?;
-        self.map_run(&pages, frames.start().number(), frames.size_in_frames(), flags).map_err(|(_, error)| error)?;
+        self.map_run(&pages, frames.start().number(), frames.size_in_frames(), flags)
+            .map_err(|(_, error)| error)?;
         Ok(MappedPages::new(self.p4, pages, flags))
     }
 
@@ -208,7 +212,12 @@ impl Mapper {
     }
 
     /// Maps `count` pages from number `first` on to fresh frames of zeroes; all or nothing.
-    pub(crate) fn fill(&mut self, first: usize, count: usize, flags: PteFlagsArch) -> Result<(), &'static str> {
+    pub(crate) fn fill(
+        &mut self,
+        first: usize,
+        count: usize,
+        flags: PteFlagsArch,
+    ) -> Result<(), &'static str> {
         let mut done = 0;
         while done < count {
             let page = first + done;
@@ -230,12 +239,19 @@ impl Mapper {
     }
 
     /// Maps up to `max` pages from `page` on. Adds to `done` what was mapped.
-    fn fill_step(&mut self, page: usize, max: usize, flags: PteFlagsArch, done: &mut usize) -> Result<(), MapError> {
+    fn fill_step(
+        &mut self,
+        page: usize,
+        max: usize,
+        flags: PteFlagsArch,
+        done: &mut usize,
+    ) -> Result<(), MapError> {
         let frames = allocate_frames_up_to(max.min(FRAMES_PER_STEP)).ok_or(MapError::OutOfFrames)?;
         // SAFETY: general frames, owned here.
         unsafe { arch::zero_frames(&frames) };
         let mut mapped = 0;
-        let result = self.lock().map_run(page, frames.start().number(), frames.size_in_frames(), flags, &mut mapped);
+        let result =
+            self.lock().map_run(page, frames.start().number(), frames.size_in_frames(), flags, &mut mapped);
         // What is mapped is now the entries'; the rest, after an error, is given back.
         let at = *frames.start() + mapped;
         match frames.split_at(at) {
@@ -248,7 +264,12 @@ impl Mapper {
     }
 
     /// Maps 2 MiB from `page` on to `frames`; both are aligned.
-    fn fill_huge(&mut self, page: usize, frames: AllocatedFrames, flags: PteFlagsArch) -> Result<(), MapError> {
+    fn fill_huge(
+        &mut self,
+        page: usize,
+        frames: AllocatedFrames,
+        flags: PteFlagsArch,
+    ) -> Result<(), MapError> {
         // SAFETY: general frames, owned here.
         unsafe { arch::zero_frames(&frames) };
         self.lock().map_huge(page, frames.start().number(), 2, flags)?;

@@ -64,7 +64,11 @@ impl ReservedPages {
     /// # Errors
     /// If the range is none, if a page of it is committed already, if the flags are both writable and executable, or if there is
     /// not enough physical memory. Then nothing changes.
-    pub fn commit<F: Into<PteFlagsArch>>(&mut self, range: Range<usize>, flags: F) -> Result<(), &'static str> {
+    pub fn commit<F: Into<PteFlagsArch>>(
+        &mut self,
+        range: Range<usize>,
+        flags: F,
+    ) -> Result<(), &'static str> {
         let (first, count) = self.part(&range)?;
         self.mapper().fill(first, count, checked(flags.into(), true)?)?;
         self.committed += count;
@@ -90,7 +94,11 @@ impl ReservedPages {
     /// If the range is none, if a page of it is not committed, or if the flags are both writable and executable: then nothing
     /// changes. If it ends within a 2 MiB page and there is no memory for a page table to split that: then what came before is
     /// changed.
-    pub fn protect<F: Into<PteFlagsArch>>(&mut self, range: Range<usize>, flags: F) -> Result<(), &'static str> {
+    pub fn protect<F: Into<PteFlagsArch>>(
+        &mut self,
+        range: Range<usize>,
+        flags: F,
+    ) -> Result<(), &'static str> {
         let (first, count) = self.part(&range)?;
         self.mapper().protect(first, count, checked(flags.into(), true)?)
     }

@@ -292,7 +292,12 @@ impl Tables {
     ///
     /// # Errors
     /// If a huge page lies only partly in the range, and there is no frame for the table to split it into.
-    pub(crate) fn unmap_some(&mut self, from: usize, end: usize, batch: &mut Batch) -> Result<usize, &'static str> {
+    pub(crate) fn unmap_some(
+        &mut self,
+        from: usize,
+        end: usize,
+        batch: &mut Batch,
+    ) -> Result<usize, &'static str> {
         self.for_each_table(from, end, |tables, path, level, here| {
             let (mut handled, mut cleared) = (0, 0);
             while handled < here && batch.has_room() {
