@@ -38,6 +38,11 @@ impl<T> CowArc<T> {
         CowArc { owner: Arc::new(Arc::new(value)) }
     }
 
+    /// Makes a value that can hold a reference to its own owner. The reference upgrades once the value is made.
+    pub fn new_cyclic(make: impl FnOnce(CowWeak<T>) -> T) -> Self {
+        CowArc { owner: Arc::new_cyclic(|owner| Arc::new(make(CowWeak { owner: Weak::clone(owner) }))) }
+    }
+
     /// Borrows the value. Never waits.
     pub fn lock_as_ref(&self) -> CowArcRef<'_, T> {
         CowArcRef { value: &self.owner }
@@ -141,6 +146,18 @@ mod tests {
         assert_eq!(*second.lock_as_ref(), 2);
         drop(second);
         assert!(!first.is_shared());
+    }
+
+    #[test]
+    fn a_value_can_know_its_owner() {
+        struct Node {
+            own: CowWeak<Node>,
+        }
+        let node = CowArc::new_cyclic(|own| Node { own });
+        assert!(CowArc::ptr_eq(&node.own.upgrade().unwrap(), &node));
+        let weak = node.own.clone();
+        drop(node);
+        assert!(weak.upgrade().is_none());
     }
 
     #[test]
