@@ -38,7 +38,11 @@ impl Allocator {
     }
 
     /// See [`crate::init`]. The closures give the regions as `(start, end)`, again at each call.
-    pub(crate) fn init<F, R>(&mut self, free: impl Fn() -> F, reserved: impl Fn() -> R) -> Result<(), &'static str>
+    pub(crate) fn init<F, R>(
+        &mut self,
+        free: impl Fn() -> F,
+        reserved: impl Fn() -> R,
+    ) -> Result<(), &'static str>
     where
         F: Iterator<Item = (usize, usize)>,
         R: Iterator<Item = (usize, usize)>,
@@ -84,7 +88,9 @@ impl Allocator {
         // The bitmaps' own frames are no longer anyone's to ask for.
         let (start, end) = storage.frames;
         if start < end {
-            self.reserved_in_use.insert(start, end).map_err(|()| "frame_allocator: too many reserved ranges")?;
+            self.reserved_in_use
+                .insert(start, end)
+                .map_err(|()| "frame_allocator: too many reserved ranges")?;
         }
         Ok(())
     }
@@ -132,7 +138,9 @@ impl Allocator {
             return Ok(());
         }
         if self.general.next_set(start).is_some_and(|general| general < end) {
-            return Err("frame_allocator: the requested frames are partly general memory and partly reserved");
+            return Err(
+                "frame_allocator: the requested frames are partly general memory and partly reserved",
+            );
         }
         if self.reserved_in_use.overlaps(start, end) {
             return Err("frame_allocator: a requested frame is in use");

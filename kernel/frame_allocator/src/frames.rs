@@ -97,7 +97,11 @@ impl<const S: MemoryState, P: PageSize> Frames<S, P> {
             .then(|| Frames { frames: FrameRange::new(*whole.start(), *to_extract.start() - 1) });
         let after = (to_extract.end() < whole.end())
             .then(|| Frames { frames: FrameRange::new(*to_extract.end() + 1, *whole.end()) });
-        Ok(SplitFrames { before_start: before, start_to_end: Frames { frames: to_extract }, after_end: after })
+        Ok(SplitFrames {
+            before_start: before,
+            start_to_end: Frames { frames: to_extract },
+            after_end: after,
+        })
     }
 
     /// Cuts in two: what is below `at_frame`, and the rest from `at_frame` on. Either may be empty.
@@ -110,7 +114,8 @@ impl<const S: MemoryState, P: PageSize> Frames<S, P> {
         }
         let whole = mem::replace(&mut self.frames, FrameRange::empty());
         let (start, end) = (*whole.start(), *whole.end());
-        let lower = if at_frame == start { FrameRange::empty() } else { FrameRange::new(start, at_frame - 1) };
+        let lower =
+            if at_frame == start { FrameRange::empty() } else { FrameRange::new(start, at_frame - 1) };
         let upper = if at_frame > end { FrameRange::empty() } else { FrameRange::new(at_frame, end) };
         Ok((Frames { frames: lower }, Frames { frames: upper }))
     }

@@ -84,7 +84,10 @@ impl PhysicalMemoryRegion {
 ///
 /// # Errors
 /// If it was called before, if there is no free region, or if none below 4 GiB has room for the bitmaps.
-pub fn init<F, R, P>(free_regions: F, reserved_regions: R) -> Result<fn(FrameRange) -> UnmappedFrames, &'static str>
+pub fn init<F, R, P>(
+    free_regions: F,
+    reserved_regions: R,
+) -> Result<fn(FrameRange) -> UnmappedFrames, &'static str>
 where
     P: Borrow<PhysicalMemoryRegion>,
     F: IntoIterator<Item = P> + Clone,
@@ -92,7 +95,9 @@ where
 {
     let free = || {
         let regions = free_regions.clone().into_iter();
-        regions.filter(|r| r.borrow().typ == MemoryRegionType::Free).map(|r| allocator::bounds(&r.borrow().frames))
+        regions
+            .filter(|r| r.borrow().typ == MemoryRegionType::Free)
+            .map(|r| allocator::bounds(&r.borrow().frames))
     };
     let reserved = || reserved_regions.clone().into_iter().map(|r| allocator::bounds(&r.borrow().frames));
     ALLOCATOR.lock().init(free, reserved)?;

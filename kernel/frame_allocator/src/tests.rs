@@ -56,7 +56,8 @@ fn dropped_frames_come_back() {
     let before = statistics();
     let frames = allocate_frames(10).unwrap();
     assert_eq!(statistics().free, before.free - 10);
-    let (low, high) = frames.split_at(Frame::containing_address(PhysicalAddress::new_canonical(0x144 << 12))).unwrap();
+    let (low, high) =
+        frames.split_at(Frame::containing_address(PhysicalAddress::new_canonical(0x144 << 12))).unwrap();
     drop(low);
     assert_eq!(statistics().free, before.free - 6);
     drop(high);
@@ -71,7 +72,10 @@ fn reserved_frames_have_one_owner_at_a_time() {
     let held = allocate_frames_by_bytes_at(device + 0x10, 0x1000).unwrap();
     assert_eq!(held.size_in_frames(), 2);
     assert!(allocate_frames_at(device + 0x1000, 1).is_err());
-    assert!(allocate_frames_at(PhysicalAddress::new_canonical(0x13F << 12), 2).is_err(), "reserved and general");
+    assert!(
+        allocate_frames_at(PhysicalAddress::new_canonical(0x13F << 12), 2).is_err(),
+        "reserved and general"
+    );
     assert_eq!(statistics().free, before.free, "reserved frames are not counted as free");
     drop(held);
     let again = allocate_frames_at(device + 0x1000, 1).unwrap();
@@ -90,7 +94,8 @@ fn low_memory_is_only_given_by_address() {
 #[should_panic(expected = "mapped frames were dropped")]
 fn mapped_frames_may_not_be_dropped() {
     let _turn = initialised();
-    let mapped = allocate_frames_at(PhysicalAddress::new_canonical(0xFED0_0000), 1).unwrap().into_mapped_frames();
+    let mapped =
+        allocate_frames_at(PhysicalAddress::new_canonical(0xFED0_0000), 1).unwrap().into_mapped_frames();
     drop(mapped);
 }
 

@@ -179,7 +179,8 @@ impl Heap {
 
     /// Maps new pages, if need be out of what is kept for reuse.
     fn map_or_trim(&self, pages: usize, alignment: usize, area: Area) -> Option<NonNull<u8>> {
-        map(pages, alignment, area).or_else(|| (self.trim() > 0).then(|| map(pages, alignment, area)).flatten())
+        map(pages, alignment, area)
+            .or_else(|| (self.trim() > 0).then(|| map(pages, alignment, area)).flatten())
     }
 
     /// A block when the class has none left: with a new slab.
@@ -313,7 +314,9 @@ unsafe impl GlobalAlloc for Heap {
         match (place(&layout), place(&new_layout)) {
             (old, new) if old == new => return ptr,
             // SAFETY: the caller resizes a block of this heap.
-            (Place::Pages(old), Place::Pages(new)) if unsafe { self.resize_run(ptr, old, new) } => return ptr,
+            (Place::Pages(old), Place::Pages(new)) if unsafe { self.resize_run(ptr, old, new) } => {
+                return ptr;
+            }
             _ => {}
         }
         // SAFETY: the new block is at least as large as what is copied, and different from the old one, which the caller gives up.
@@ -329,4 +332,5 @@ unsafe impl GlobalAlloc for Heap {
 }
 
 // Every class's blocks must fit a slab, and a run of one page more than the largest class must be worth its own pages.
-const _: () = assert!(block_size(classes::CLASSES - 1) == classes::MAX_BLOCK && classes::MAX_BLOCK * 4 <= SLAB_SIZE);
+const _: () =
+    assert!(block_size(classes::CLASSES - 1) == classes::MAX_BLOCK && classes::MAX_BLOCK * 4 <= SLAB_SIZE);

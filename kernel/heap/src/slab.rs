@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A slab without free blocks leaves its list when it is found out (it is then first), and comes back with the first block that
-//! is given back. A slab without used blocks leaves for good, unless it is the first of its class.
+//! is given back. A slab without used blocks leaves for good, unless it is the only one in its list; so only the first of a list
+//! can be empty.
 
 use crate::classes::{CLASSES, block_size};
 use core::ptr::{self, NonNull};
@@ -147,12 +148,19 @@ impl Slabs {
     /// The slab is live and this value's own.
     #[cold]
     unsafe fn deallocate_slow(&mut self, slab: *mut Slab) -> Option<NonNull<u8>> {
-        // SAFETY: by this function's contract.
+        // SAFETY: by this function's contract, and slabs in lists are live.
         unsafe {
+            let first = self.first[(*slab).class as usize];
             if !(*slab).listed {
+                // It was full until now, so that it is not empty. The one that was first may be.
                 self.link(slab);
+                if first.is_null() || (*first).used != 0 {
+                    return None;
+                }
+                self.unlink(first);
+                return self.retire(first);
             }
-            if (*slab).used != 0 || self.first[(*slab).class as usize] == slab {
+            if first == slab && (*slab).next.is_null() {
                 return None;
             }
             self.unlink(slab);

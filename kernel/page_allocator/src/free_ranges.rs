@@ -178,7 +178,15 @@ fn find(link: Link, count: usize, alignment: usize, low: usize, high: usize) -> 
 impl FreeRanges {
     /// The empty set, which needs [`FreeRanges::set_supply`] before anything can be put in.
     pub const fn new() -> Self {
-        Self { root: None, spare: None, spare_count: 0, supply: None, free: 0, chunks: 0, seed: 0x9E37_79B9_7F4A_7C15 }
+        Self {
+            root: None,
+            spare: None,
+            spare_count: 0,
+            supply: None,
+            free: 0,
+            chunks: 0,
+            seed: 0x9E37_79B9_7F4A_7C15,
+        }
     }
 
     /// Where nodes come from. Given nodes are never given back.
@@ -225,7 +233,14 @@ impl FreeRanges {
         // SAFETY: a spare node is this set's own and in no tree.
         unsafe {
             self.spare = (*node.as_ptr()).left;
-            node.write(Node { start, end, longest: end - start, priority: self.seed, left: None, right: None });
+            node.write(Node {
+                start,
+                end,
+                longest: end - start,
+                priority: self.seed,
+                left: None,
+                right: None,
+            });
         }
         self.spare_count -= 1;
         self.free += end - start;

@@ -64,7 +64,8 @@ pub enum AllocationRequest<'r> {
 /// What went wrong, for people.
 const UNINITIALISED: &str = "page_allocator: not initialised";
 const EXHAUSTED: &str = "out of virtual address space: no such run of free pages where they were wanted";
-const IN_USE: &str = "page_allocator: a requested page is in use, or in no range that pages are handed out from";
+const IN_USE: &str =
+    "page_allocator: a requested page is in use, or in no range that pages are handed out from";
 const NO_PAGES: &str = "page_allocator: asked for no pages, or for more than there are addresses";
 const NO_NODES: &str = "out of memory: no frame for the page allocator's own books";
 
@@ -131,7 +132,12 @@ impl Allocator {
     }
 
     /// Number of the first page of `count` pages in `range`; they are no longer free.
-    fn take_in_range(&mut self, count: usize, alignment: usize, range: &PageRange) -> Result<usize, &'static str> {
+    fn take_in_range(
+        &mut self,
+        count: usize,
+        alignment: usize,
+        range: &PageRange,
+    ) -> Result<usize, &'static str> {
         if !self.initialised {
             return Err(UNINITIALISED);
         }
@@ -191,7 +197,10 @@ pub fn allocate_pages_by_bytes(num_bytes: usize) -> Option<AllocatedPages> {
 ///
 /// # Errors
 /// If there is no such run of free pages, or if `num_pages` is 0.
-pub fn allocate_pages_aligned(num_pages: usize, alignment_4k_pages: usize) -> Result<AllocatedPages, &'static str> {
+pub fn allocate_pages_aligned(
+    num_pages: usize,
+    alignment_4k_pages: usize,
+) -> Result<AllocatedPages, &'static str> {
     allocate(AllocationRequest::AlignedTo { alignment_4k_pages }, num_pages)
 }
 
@@ -207,7 +216,10 @@ pub fn allocate_pages_at(vaddr: VirtualAddress, num_pages: usize) -> Result<Allo
 ///
 /// # Errors
 /// As for [`allocate_pages_at`].
-pub fn allocate_pages_by_bytes_at(vaddr: VirtualAddress, num_bytes: usize) -> Result<AllocatedPages, &'static str> {
+pub fn allocate_pages_by_bytes_at(
+    vaddr: VirtualAddress,
+    num_bytes: usize,
+) -> Result<AllocatedPages, &'static str> {
     let span = num_bytes.checked_add(vaddr.page_offset()).ok_or(NO_PAGES)?;
     allocate_pages_at(vaddr, span.div_ceil(PAGE_SIZE))
 }
@@ -237,7 +249,10 @@ pub fn allocate_pages_in_range_aligned(
 ///
 /// # Errors
 /// As for [`allocate_pages_in_range`].
-pub fn allocate_pages_by_bytes_in_range(num_bytes: usize, range: &PageRange) -> Result<AllocatedPages, &'static str> {
+pub fn allocate_pages_by_bytes_in_range(
+    num_bytes: usize,
+    range: &PageRange,
+) -> Result<AllocatedPages, &'static str> {
     allocate_pages_in_range(num_bytes.div_ceil(PAGE_SIZE), range)
 }
 
@@ -297,7 +312,12 @@ pub fn statistics() -> [AreaStatistics; 3] {
     [(); AREAS.len()].map(|()| {
         let (area, (start, end)) = (&allocator.areas[index], AREAS[index]);
         index += 1;
-        AreaStatistics { name: names.next().unwrap_or(""), free: area.free(), total: end - start, chunks: area.chunks() }
+        AreaStatistics {
+            name: names.next().unwrap_or(""),
+            free: area.free(),
+            total: end - start,
+            chunks: area.chunks(),
+        }
     })
 }
 

@@ -79,7 +79,8 @@ fn pages_have_one_owner() {
 fn window_and_heap_only_on_request() {
     let _turn = initialised();
     let before = statistics();
-    let window = PageRange::from_virt_addr(at(CRATE_WINDOW_START), CRATE_WINDOW_LAST - CRATE_WINDOW_START + 1);
+    let window =
+        PageRange::from_virt_addr(at(CRATE_WINDOW_START), CRATE_WINDOW_LAST - CRATE_WINDOW_START + 1);
     let image = allocate_pages_at(at(CRATE_WINDOW_START), 0x300).unwrap();
     let text = allocate_pages_in_range(16, &window).unwrap();
     assert_eq!(text.start_address().value(), CRATE_WINDOW_START + 0x30_0000);
@@ -189,7 +190,10 @@ fn agrees_with_a_set() {
                 let (count, alignment) = (1 + random.below(20), 1 << random.below(5));
                 let (low, high) = (random.below(N), random.below(N));
                 let fits = |&n: &usize| {
-                    n % alignment == 0 && n >= low && n + count <= high && (n..n + count).all(|m| model.contains(&m))
+                    n % alignment == 0
+                        && n >= low
+                        && n + count <= high
+                        && (n..n + count).all(|m| model.contains(&m))
                 };
                 assert_eq!(set.find(count, alignment, low, high), model.iter().copied().find(fits));
             }

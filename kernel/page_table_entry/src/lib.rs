@@ -114,7 +114,11 @@ impl PageTableEntry {
         let frames = FrameRange::<P>::new(frame, frame).into_4k_frames();
         let exclusive = self.flags().is_exclusive();
         self.zero();
-        if exclusive { UnmapResult::Exclusive(UnmappedFrameRange(frames)) } else { UnmapResult::NonExclusive(frames) }
+        if exclusive {
+            UnmapResult::Exclusive(UnmappedFrameRange(frames))
+        } else {
+            UnmapResult::NonExclusive(frames)
+        }
     }
 
     /// Points to an empty table of the next level, in frame `table`.
@@ -165,10 +169,14 @@ mod tests {
         assert!(matches!(entry.set_unmapped(), UnmapResult::NonExclusive(range) if range.is_empty()));
         entry.set(address(0x1234_5000), RW);
         assert_eq!(entry.pointed_frame().unwrap().start_address(), address(0x1234_5000));
-        assert!(matches!(entry.set_unmapped(), UnmapResult::NonExclusive(range) if range.size_in_frames() == 1));
+        assert!(
+            matches!(entry.set_unmapped(), UnmapResult::NonExclusive(range) if range.size_in_frames() == 1)
+        );
         assert!(entry.is_unused());
         entry.set(address(0x1234_5000), RW.exclusive(true));
-        assert!(matches!(entry.set_unmapped(), UnmapResult::Exclusive(range) if range.start().number() == 0x1_2345));
+        assert!(
+            matches!(entry.set_unmapped(), UnmapResult::Exclusive(range) if range.start().number() == 0x1_2345)
+        );
     }
 
     #[test]
@@ -176,7 +184,9 @@ mod tests {
         let mut entry = PageTableEntry::UNUSED;
         entry.set(address(0x4000_0000), RW.huge(true).exclusive(true));
         let mut copy = entry;
-        assert!(matches!(entry.set_unmapped_sized::<Page2M>(), UnmapResult::Exclusive(r) if r.size_in_frames() == 512));
+        assert!(
+            matches!(entry.set_unmapped_sized::<Page2M>(), UnmapResult::Exclusive(r) if r.size_in_frames() == 512)
+        );
         assert!(
             matches!(copy.set_unmapped_sized::<Page1G>(), UnmapResult::Exclusive(r) if r.size_in_frames() == 512 * 512)
         );
@@ -188,7 +198,9 @@ mod tests {
         entry.set(address(0xABCD_E000), RW.exclusive(true));
         entry.set_flags(RW.writable(false).executable(true));
         assert_eq!(entry.pointed_frame().unwrap().start_address(), address(0xABCD_E000));
-        assert!(entry.flags().is_executable() && !entry.flags().is_writable() && !entry.flags().is_exclusive());
+        assert!(
+            entry.flags().is_executable() && !entry.flags().is_writable() && !entry.flags().is_exclusive()
+        );
     }
 
     #[test]
