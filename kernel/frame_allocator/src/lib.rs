@@ -1,6 +1,6 @@
 //! Who owns which physical frame.
 //!
-//! [`Frames`] is ownership of a range of frames, with their [`MemoryState`] in the type: a transition consumes the
+//! [`Frames`] is ownership of a range of frames, with their [`MemoryState`](memory_structs::MemoryState) in the type: a transition consumes the
 //! value, so that a frame cannot be in two states, or have two owners, at once.
 //!
 //! ```text
@@ -42,7 +42,7 @@ use core::borrow::Borrow;
 use core::fmt;
 use core::marker::PhantomData;
 use kernel_config::memory::PAGE_SIZE;
-use memory_structs::{Frame, FrameRange, MemoryState, Page4K, PhysicalAddress};
+use memory_structs::{Frame, FrameRange, Page4K, PhysicalAddress};
 use sync_irq::IrqSafeMutex;
 
 static ALLOCATOR: IrqSafeMutex<Allocator> = IrqSafeMutex::new(Allocator::new());
@@ -298,6 +298,3 @@ fn release(frames: &FrameRange) {
         ALLOCATOR.lock().release(start, end);
     }
 }
-
-// `MemoryState` is used in the signatures of `frames`; named here so that rustdoc links resolve.
-const _: MemoryState = MemoryState::Free;

@@ -93,7 +93,8 @@ impl Mapper {
     pub fn dump_pte(&self, virtual_address: VirtualAddress, out: &mut dyn fmt::Write) -> fmt::Result {
         let page = Page::<memory_structs::Page4K>::containing_address(virtual_address);
         // The lock is released before anything is written.
-        match { self.lock().lookup(page.number()) } {
+        let found = self.lock().lookup(page.number());
+        match found {
             Some((entry, level)) => writeln!(out, "{virtual_address}: level {level}: {entry:?}"),
             None => writeln!(out, "{virtual_address}: not mapped"),
         }

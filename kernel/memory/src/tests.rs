@@ -80,6 +80,7 @@ fn flags(address: usize) -> Option<PteFlagsArch> {
 fn contents(address: VirtualAddress) -> &'static mut [u8; 4096] {
     let physical = translate(address).expect("mapped");
     let start = PhysicalAddress::new_canonical(physical.value() & !4095);
+    // SAFETY: the frame lies in the buffer; the tests take turns, and none keeps two of these for one page.
     unsafe { &mut *arch::phys_to_virt(start).cast() }
 }
 
@@ -348,7 +349,7 @@ fn out_of_memory_is_an_error_that_changes_nothing() {
         all.push(frames);
     }
     assert!(memory.commit(1 << 35..(1 << 35) + 4096, RW).is_err());
-    // Two frames give two tables of the three that are needed.
+    // Two frames make two tables of the three that are needed.
     let (two, _rest) = all
         .pop()
         .map(|last| (last.size_in_frames().min(2), last))

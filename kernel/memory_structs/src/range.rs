@@ -3,7 +3,6 @@
 use crate::{Frame, Page, Page4K, PageSize, PhysicalAddress, VirtualAddress};
 use core::fmt;
 use core::ops::{Deref, DerefMut, RangeInclusive};
-use kernel_config::memory::{PAGE_SHIFT, PAGE_SIZE};
 
 macro_rules! range {
     (
@@ -171,6 +170,3 @@ range! {
     /// A range of physical frames; owns nothing.
     FrameRange, Frame, PhysicalAddress, from_phys_addr, size_in_frames, into_4k_frames
 }
-
-// The two sizes are what every crate above counts on.
-const _: () = assert!(1 << PAGE_SHIFT == PAGE_SIZE);

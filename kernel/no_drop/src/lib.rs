@@ -45,7 +45,9 @@ mod tests {
     #[test]
     fn dropped_only_when_taken_out() {
         let counted = Rc::new(());
-        drop(NoDrop::new(counted.clone()));
+        {
+            let _kept = NoDrop::new(counted.clone());
+        }
         assert_eq!(Rc::strong_count(&counted), 2);
         drop(NoDrop::new(counted.clone()).into_inner());
         assert_eq!(Rc::strong_count(&counted), 2);

@@ -307,17 +307,10 @@ pub struct AreaStatistics {
 /// Counts the pages of each area, without walking over them.
 pub fn statistics() -> [AreaStatistics; 3] {
     let allocator = ALLOCATOR.lock();
-    let mut names = ["general", "heap", "crate window"].into_iter();
-    let mut index = 0;
-    [(); AREAS.len()].map(|()| {
+    const NAMES: [&str; AREAS.len()] = ["general", "heap", "crate window"];
+    core::array::from_fn(|index| {
         let (area, (start, end)) = (&allocator.areas[index], AREAS[index]);
-        index += 1;
-        AreaStatistics {
-            name: names.next().unwrap_or(""),
-            free: area.free(),
-            total: end - start,
-            chunks: area.chunks(),
-        }
+        AreaStatistics { name: NAMES[index], free: area.free(), total: end - start, chunks: area.chunks() }
     })
 }
 
