@@ -1,0 +1,82 @@
+//! The WebAssembly engine that a program embeds.
+//!
+//! Names, signatures and messages are those of Wasmtime 48, so that a program written for `wasmtime` compiles with
+//! `use wasm_engine::*`. What is not there yet is absent: nothing here does nothing.
+//!
+//! ```text
+//! Engine ─┬─ Module ──── InstancePre ─┐
+//!         ├─ Linker<T> ───────────────┴─> Instance ──> Func, Memory, Table, Global
+//!         └─ Store<T> ── owns all of these
+//! ```
+//!
+//! WebAssembly 1.0 with multiple values, sign extension, saturating conversions, bulk memory operations and reference types.
+//! With the feature `compiler` it compiles `.wasm` and `.wat`; without, it loads what was compiled to a `.cwasm` before, and
+//! is much smaller.
+//!
+//! # How it hangs together
+//! - [`vm`](self) (private) holds what compiled code sees: contexts, memories, tables, and the functions it calls.
+//! - `trap` is the way into compiled code and all ways out of it. A trap is a jump, made by the trap handler, to the
+//!   trampoline by which the host entered; an error that a host function returns takes the same way; a panic unwinds.
+//! - What it asks of the operating system it asks [`wasm_platform`]; this crate itself knows none.
+//!
+//! # Invariants
+//! - What a store owns keeps its address until the store is dropped. Handles are that address and the number of the store,
+//!   which is compared at every use.
+//! - Compiled code runs only while its store is borrowed exclusively, and a host function that it calls borrows the store
+//!   from it. So whoever has a `&mut` to a store is the only one who uses it.
+//! - Running out of memory is an error wherever a guest chooses how much.
+#![cfg_attr(target_os = "theseus", no_std)]
+
+extern crate alloc;
+
+pub mod error;
+pub mod externref;
+
+#[cfg(feature = "compiler")]
+mod compile;
+mod config;
+mod engine;
+mod externs;
+mod func;
+mod func_types;
+mod global;
+mod instance;
+mod limits;
+mod linker;
+mod memory;
+mod module;
+mod store;
+mod table;
+mod trap;
+mod type_registry;
+mod types;
+mod values;
+mod vm;
+
+#[cfg(feature = "compiler")]
+pub use compile::OptLevel;
+pub use config::Config;
+pub use engine::{Engine, EngineWeak, Precompiled};
+pub use error::{Error, OutOfMemory, Result};
+pub use externref::{ExternRef, RootScope, Rooted};
+pub use externs::{Export, Extern};
+pub use func::{Caller, Func, TypedFunc};
+pub use func_types::{IntoFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
+pub use global::Global;
+pub use instance::{Instance, InstancePre, UnknownImportError};
+pub use limits::{
+    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter, StoreLimits, StoreLimitsBuilder,
+};
+pub use linker::Linker;
+pub use memory::{Memory, MemoryAccessError};
+pub use module::{FilePath, Module};
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, StoreInner};
+pub use table::Table;
+pub use trap::{FrameInfo, WasmBacktrace};
+pub use types::{
+    ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType, Mutability, RefType, TableType,
+    ValType,
+};
+pub use values::{Ref, Val};
+pub use wasm_artifact::Trap;
+pub use wasm_artifact::vmctx::ValRaw;

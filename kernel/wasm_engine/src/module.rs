@@ -1,0 +1,232 @@
+//! Modules: compiled code with what it declares, ready to be instantiated.
+
+use crate::error::OutOfMemory;
+use crate::type_registry::RegisteredType;
+use crate::types::{ExportType, ExternType, FuncType, GlobalType, ImportType, MemoryType, TableType, ValType};
+use crate::{Engine, Result, format_err};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use wasm_artifact::module::{EntityType, Export};
+use wasm_artifact::vmctx::{VMArrayCallFunction, VMOffsets, VMWasmCode};
+use wasm_artifact::{Artifact, DefinedFuncIndex, EntityIndex, TypeIndex};
+use wasm_unwind::LoadedCode;
+
+/// What names a file: a path on Linux, its text in the kernel.
+#[cfg(target_os = "linux")]
+pub type FilePath = std::path::Path;
+/// What names a file: a path on Linux, its text in the kernel.
+#[cfg(not(target_os = "linux"))]
+pub type FilePath = str;
+
+/// Compiled code with what it declares, ready to be instantiated any number of times. Cheap to clone; a clone is the
+/// same module.
+#[derive(Clone)]
+pub struct Module(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    declared: wasm_artifact::Module,
+    offsets: VMOffsets,
+    /// By `TypeIndex`.
+    types: Vec<RegisteredType>,
+    type_ids: Vec<u32>,
+    /// Types' numbers in the engine with the trampoline out of wasm for them, sorted.
+    trampolines: Vec<(u32, *const VMWasmCode)>,
+    /// Indices of exports, sorted by name.
+    exports_by_name: Vec<u32>,
+    code: LoadedCode,
+}
+
+// SAFETY: the pointers lead into `code`, which belongs to no thread and never changes.
+unsafe impl Send for Inner {}
+// SAFETY: as above.
+unsafe impl Sync for Inner {}
+
+fn reserved<T>(count: usize) -> Result<Vec<T>, OutOfMemory> {
+    let mut items = Vec::new();
+    items.try_reserve_exact(count).map_err(|_| OutOfMemory::new(count * size_of::<T>()))?;
+    Ok(items)
+}
+
+/// The content of a file.
+pub(crate) fn read_file(file: &FilePath) -> Result<Vec<u8>> {
+    #[cfg(target_os = "linux")]
+    let path = file.to_str().ok_or_else(|| format_err!("the file name {file:?} is not UTF-8; rename the file"))?;
+    #[cfg(not(target_os = "linux"))]
+    let path = file;
+    wasm_platform::read_file(path).map_err(|reason| format_err!("failed to read {path}: {reason}"))
+}
+
+impl Module {
+    /// Loads a module from an artifact that was compiled before, here or on another machine.
+    ///
+    /// # Errors
+    /// Says what is wrong if the artifact is damaged, or was compiled for another system, engine or CPU.
+    ///
+    /// # Safety
+    /// The artifact must come from the compiler, unaltered: it is machine code that will run with the host's rights.
+    /// The hash in it shows accidents, not forgery.
+    pub unsafe fn deserialize(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
+        let bytes = bytes.as_ref();
+        let Artifact { sections, module: declared, .. } = Artifact::parse(bytes, &engine.host())?;
+        // SAFETY: the artifact is as the caller says, and its sections are what was just read from it.
+        let code = unsafe { LoadedCode::new(bytes, sections)? };
+        let offsets = declared.vm_offsets().ok_or_else(|| format_err!("the module declares too much"))?;
+        let mut types = reserved(declared.types.len())?;
+        for ty in &declared.types {
+            let convert = |types: &[wasm_artifact::types::ValType]| {
+                types.iter().map(ValType::from_artifact).collect::<Vec<_>>()
+            };
+            types.push(RegisteredType::new(engine, convert(&ty.params), convert(&ty.results))?);
+        }
+        let mut type_ids = reserved(types.len())?;
+        type_ids.extend(types.iter().map(RegisteredType::index));
+        let tables = code.tables();
+        let mut trampolines = reserved(types.len())?;
+        for (index, id) in (0..).map(TypeIndex).zip(&type_ids) {
+            if let Some(offset) = tables.wasm_to_array(index) {
+                trampolines.push((*id, code.address(offset).cast::<VMWasmCode>()));
+            }
+        }
+        trampolines.sort_unstable();
+        trampolines.dedup_by_key(|trampoline| trampoline.0);
+        let mut exports_by_name = reserved(declared.exports.len())?;
+        exports_by_name.extend(0..declared.exports.len() as u32);
+        exports_by_name.sort_unstable_by_key(|index| &declared.exports[*index as usize].name);
+        Ok(Module(Arc::new(Inner {
+            engine: engine.clone(),
+            declared,
+            offsets,
+            types,
+            type_ids,
+            trampolines,
+            exports_by_name,
+            code,
+        })))
+    }
+
+    /// Loads a module from a file with an artifact.
+    ///
+    /// # Errors
+    /// As [`deserialize`](Self::deserialize), and if the file cannot be read.
+    ///
+    /// # Safety
+    /// As [`deserialize`](Self::deserialize).
+    pub unsafe fn deserialize_file(engine: &Engine, path: impl AsRef<FilePath>) -> Result<Module> {
+        // SAFETY: by the caller.
+        unsafe { Self::deserialize(engine, read_file(path.as_ref())?) }
+    }
+
+    /// The artifact, to be kept for [`deserialize`](Self::deserialize).
+    ///
+    /// # Errors
+    /// Fails if there is no memory for a copy.
+    pub fn serialize(&self) -> Result<Vec<u8>> {
+        let image = self.code().image();
+        let mut copy = reserved(image.len())?;
+        copy.extend_from_slice(image);
+        Ok(copy)
+    }
+
+    /// Its name, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.declared().name.as_deref()
+    }
+
+    /// The engine it was made for.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Whether both are the same module.
+    pub fn same(a: &Module, b: &Module) -> bool {
+        Arc::ptr_eq(&a.0, &b.0)
+    }
+
+    /// What it needs, in the order in which it declares it.
+    pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportType<'_>> + '_ {
+        self.declared().imports.iter().map(|import| ImportType {
+            module: &import.module,
+            name: &import.name,
+            ty: self.extern_type(&import.ty),
+        })
+    }
+
+    /// What its instances offer, in the order in which it declares it.
+    pub fn exports(&self) -> impl ExactSizeIterator<Item = ExportType<'_>> + '_ {
+        self.declared().exports.iter().map(|export| ExportType {
+            name: &export.name,
+            ty: self.type_of(export.entity),
+        })
+    }
+
+    /// The type of the export `name`, if there is one.
+    pub fn get_export(&self, name: &str) -> Option<ExternType> {
+        self.find_export(name).map(|export| self.type_of(export.entity))
+    }
+
+    pub(crate) fn find_export(&self, name: &str) -> Option<&Export> {
+        let exports = &self.declared().exports;
+        let sorted = &self.0.exports_by_name;
+        let at = sorted.binary_search_by(|index| exports[*index as usize].name.as_str().cmp(name)).ok()?;
+        Some(&exports[sorted[at] as usize])
+    }
+
+    fn type_of(&self, entity: EntityIndex) -> ExternType {
+        let ty = self.declared().entity_type(entity).expect("validation made sure that exports exist");
+        self.extern_type(&ty)
+    }
+
+    pub(crate) fn extern_type(&self, ty: &EntityType) -> ExternType {
+        match ty {
+            EntityType::Func(index) => FuncType(self.0.types[index.index()].clone()).into(),
+            EntityType::Table(ty) => TableType::from_artifact(ty).into(),
+            EntityType::Memory(ty) => MemoryType::from_artifact(ty).into(),
+            EntityType::Global(ty) => GlobalType::from_artifact(ty).into(),
+            other => unreachable!("no artifact of this version has a {other:?}"),
+        }
+    }
+
+    pub(crate) fn declared(&self) -> &wasm_artifact::Module {
+        &self.0.declared
+    }
+
+    pub(crate) fn offsets(&self) -> &VMOffsets {
+        &self.0.offsets
+    }
+
+    /// The engine's number of each type.
+    pub(crate) fn type_ids(&self) -> &[u32] {
+        &self.0.type_ids
+    }
+
+    pub(crate) fn code(&self) -> &LoadedCode {
+        &self.0.code
+    }
+
+    /// The trampoline by which the module's code calls functions of the host with the type that has this number.
+    pub(crate) fn trampoline_for(&self, type_index: u32) -> Option<*const VMWasmCode> {
+        let trampolines = &self.0.trampolines;
+        let at = trampolines.binary_search_by_key(&type_index, |trampoline| trampoline.0).ok()?;
+        Some(trampolines[at].1)
+    }
+
+    /// Where wasm and the host enter a function that the module defines.
+    pub(crate) fn entries(&self, index: DefinedFuncIndex) -> (*const VMWasmCode, Option<VMArrayCallFunction>) {
+        let code = self.code();
+        let function = code.tables().function(index).expect("the artifact was checked to have all functions");
+        let array_call = function.array_to_wasm.map(|offset| {
+            let address = code.address(offset);
+            // SAFETY: the artifact's trampoline at this offset has this type.
+            unsafe { core::mem::transmute::<*const u8, VMArrayCallFunction>(address) }
+        });
+        (code.address(function.offset).cast(), array_call)
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,261 @@
+//! Entering compiled code, and the ways back out of it: traps, errors of host functions, backtraces.
+
+use crate::store::StoreOpaque;
+use crate::{AsContext, Error, Module, Result};
+use alloc::vec::Vec;
+use core::fmt;
+use wasm_artifact::vmctx::{VMArrayCallFunction, VMOpaqueContext, ValRaw};
+use wasm_artifact::{DefinedFuncIndex, Trap};
+use wasm_platform::TrapRegisters;
+use wasm_tls::{EntryRegisters, TrapRecord};
+
+/// How many bytes of a stack wasm leaves to the host functions that it calls.
+const HOST_STACK: usize = 64 << 10;
+
+/// The trap handler. Runs in exception or signal context: see [`wasm_platform::TrapHandler`].
+pub(crate) fn handle(registers: &mut TrapRegisters) -> bool {
+    wasm_tls::with_current(|activation| {
+        let trap = wasm_unwind::with_code(registers.pc, |code| code.trap_at(registers.pc)).flatten();
+        let Some(trap) = trap else { return false };
+        // SAFETY: the innermost activation's store is in use by this task, whose compiled code was interrupted; nobody
+        // else uses the store until the task goes on. The context is the first field of a `StoreOpaque`.
+        let store = unsafe { &mut *activation.context().cast_mut().cast::<StoreOpaque>() };
+        if let Some(address) = registers.fault_address {
+            // Code may touch a guest's memory and its guards, and the null page where a check failed that may not be
+            // speculated past. A fault anywhere else is not the guest's doing.
+            if address >= wasm_platform::page_size() && !store.is_guest_memory(address) {
+                return false;
+            }
+        }
+        let record = TrapRecord { code: trap.code().get(), pc: registers.pc, fault_address: registers.fault_address };
+        activation.record_trap(record);
+        // SAFETY: the code that was interrupted is compiled code, with these registers.
+        unsafe { store.frames_mut().collect_from_trap(activation, registers.pc, registers.fp) };
+        // SAFETY: the innermost activation's store is in use by this task.
+        let landing = unsafe { EntryRegisters::load(activation.context()) };
+        (registers.pc, registers.sp, registers.fp) = (landing.landing_pad, landing.entry_sp, landing.entry_fp);
+        true
+    })
+    .unwrap_or(false)
+}
+
+/// Takes the stack limit away again when wasm is left for good, also by unwinding.
+struct ResetStackLimit(*mut usize);
+
+impl Drop for ResetStackLimit {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: the limit is in a store that is borrowed while this exists.
+            unsafe { *self.0 = usize::MAX };
+        }
+    }
+}
+
+/// The lowest stack address that wasm may use if it is entered now.
+#[inline]
+fn stack_limit(max_wasm_stack: usize) -> usize {
+    let here = &raw const max_wasm_stack as usize;
+    let lowest = wasm_platform::stack_bounds().start.saturating_add(HOST_STACK);
+    here.saturating_sub(max_wasm_stack).max(lowest)
+}
+
+/// Calls `function` with `vmctx` and `values`.
+///
+/// # Errors
+/// Fails if it traps, or a host function that it calls fails.
+///
+/// # Safety
+/// `function` and `vmctx` must be of one function of the store, and `values` must have `len` elements, which are its
+/// parameters and have room for its results.
+#[inline]
+pub(crate) unsafe fn call(
+    store: &mut StoreOpaque,
+    function: VMArrayCallFunction,
+    vmctx: *mut VMOpaqueContext,
+    values: *mut ValRaw,
+    len: usize,
+) -> Result<()> {
+    let caller = store.host_caller().context().cast();
+    let limit = store.context().stack_limit.get();
+    // SAFETY: the limit is changed only by the task that uses the store, which is this one.
+    let _reset = unsafe {
+        if *limit == usize::MAX {
+            *limit = stack_limit(store.engine().config().max_wasm_stack);
+            ResetStackLimit(limit)
+        } else {
+            ResetStackLimit(core::ptr::null_mut())
+        }
+    };
+    // SAFETY: the store is borrowed, so it is this task's alone until we return; the rest is the caller's promise.
+    let outcome = unsafe {
+        wasm_tls::enter(store.context(), |activation| {
+            if function(vmctx, caller, values, len) { Ok(()) } else { Err(activation.take_trap()) }
+        })
+    };
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(trap) => Err(store.error_of(trap)),
+    }
+}
+
+impl StoreOpaque {
+    /// The error with which compiled code was left.
+    #[cold]
+    fn error_of(&mut self, trap: Option<TrapRecord>) -> Error {
+        match trap.map(|record| Trap::from_u8(record.code)) {
+            Some(Some(trap)) => self.with_collected_backtrace(Error::from(trap)),
+            Some(None) => unreachable!("the trap handler records known traps"),
+            None => self.take_pending().expect("who fails leaves the reason"),
+        }
+    }
+
+    /// Adds the backtrace that is in the buffer, if it is not empty.
+    fn with_collected_backtrace(&self, error: Error) -> Error {
+        if self.frames().is_empty() {
+            return error;
+        }
+        match WasmBacktrace::resolve(self) {
+            Some(backtrace) if !backtrace.frames.is_empty() => error.context(backtrace),
+            _ => error,
+        }
+    }
+
+    /// Adds a backtrace, seen from a host function, unless the error has one or backtraces are off.
+    pub(crate) fn with_host_backtrace(&mut self, error: Error) -> Error {
+        if self.engine().config().backtrace_frames.is_none() || error.is::<WasmBacktrace>() {
+            return error;
+        }
+        let context: *const _ = self.context();
+        // SAFETY: the store is in use by this task, which borrows it.
+        unsafe { self.frames_mut().collect_from_host(context) };
+        self.with_collected_backtrace(error)
+    }
+}
+
+/// The wasm functions that were running when something went wrong, innermost first. Found in an error with
+/// `error.downcast_ref::<WasmBacktrace>()`.
+#[derive(Debug)]
+pub struct WasmBacktrace {
+    frames: Vec<FrameInfo>,
+}
+
+impl WasmBacktrace {
+    /// The wasm functions that are running now: seen from a host function. Empty elsewhere, and if the engine was
+    /// configured to make no backtraces.
+    pub fn capture(store: impl AsContext) -> WasmBacktrace {
+        let store = store.as_context();
+        let store = store.0.opaque();
+        match store.engine().config().backtrace_frames {
+            Some(limit) => Self::collect(store, limit.get()),
+            None => Self { frames: Vec::new() },
+        }
+    }
+
+    /// As [`capture`](Self::capture), even if the engine was configured to make no backtraces.
+    pub fn force_capture(store: impl AsContext) -> WasmBacktrace {
+        let store = store.as_context();
+        let store = store.0.opaque();
+        let limit = store.engine().config().backtrace_frames.map_or(20, |limit| limit.get());
+        Self::collect(store, limit)
+    }
+
+    fn collect(store: &StoreOpaque, limit: usize) -> WasmBacktrace {
+        let mut frames = wasm_unwind::Frames::with_limit(limit).unwrap_or_default();
+        // SAFETY: the store is in use by this task, which borrows it.
+        unsafe { frames.collect_from_host(store.context()) };
+        Self::of_frames(store, &frames).unwrap_or(Self { frames: Vec::new() })
+    }
+
+    /// Says which functions the frames in the store's buffer are of. `None` if there is no memory for it.
+    fn resolve(store: &StoreOpaque) -> Option<WasmBacktrace> {
+        Self::of_frames(store, store.frames())
+    }
+
+    fn of_frames(store: &StoreOpaque, collected: &wasm_unwind::Frames) -> Option<WasmBacktrace> {
+        let mut frames = Vec::new();
+        frames.try_reserve_exact(collected.len()).ok()?;
+        frames.extend(collected.iter().filter_map(|(pc, is_return)| {
+            // A return address is that of the next instruction, which may belong to something else.
+            let pc = if is_return { pc - 1 } else { pc };
+            FrameInfo::new(store.module_at(pc)?, pc)
+        }));
+        Some(Self { frames })
+    }
+
+    /// The frames, innermost first.
+    pub fn frames(&self) -> &[FrameInfo] {
+        &self.frames
+    }
+}
+
+impl fmt::Display for WasmBacktrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("error while executing at wasm backtrace:")?;
+        for (number, frame) in self.frames.iter().enumerate() {
+            write!(f, "\n  {number:>3}: ")?;
+            if let Some(offset) = frame.module_offset() {
+                write!(f, "{offset:#8x} - ")?;
+            }
+            write!(f, "{}!", frame.module().name().unwrap_or("<unknown>"))?;
+            match frame.func_name() {
+                Some(name) => match rustc_demangle::try_demangle(name) {
+                    Ok(name) => write!(f, "{name}")?,
+                    Err(_) => f.write_str(name)?,
+                },
+                None => write!(f, "<wasm function {}>", frame.func_index())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A function that was running, and where in it.
+#[derive(Debug)]
+pub struct FrameInfo {
+    module: Module,
+    function: DefinedFuncIndex,
+    module_offset: Option<usize>,
+    func_start: usize,
+}
+
+impl FrameInfo {
+    fn new(module: &Module, pc: usize) -> Option<Self> {
+        let code = module.code();
+        let offset = code.text_offset(pc)?;
+        let tables = code.tables();
+        let function = tables.function_at(offset)?;
+        Some(Self {
+            module: module.clone(),
+            function,
+            module_offset: tables.wasm_offset_at(offset).map(|offset| offset as usize),
+            func_start: tables.function(function)?.wasm_offset as usize,
+        })
+    }
+
+    /// Index of the function among all of its module.
+    pub fn func_index(&self) -> u32 {
+        self.module.declared().func_index(self.function).0
+    }
+
+    /// Its module.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// Its name, if the module has one for it.
+    pub fn func_name(&self) -> Option<&str> {
+        let index = self.module.declared().func_index(self.function);
+        self.module.code().tables().function_name(index)
+    }
+
+    /// Offset of the instruction from the start of the module's binary, in bytes.
+    pub fn module_offset(&self) -> Option<usize> {
+        self.module_offset
+    }
+
+    /// Offset of the instruction from the start of the function's body, in bytes.
+    pub fn func_offset(&self) -> Option<usize> {
+        self.module_offset()?.checked_sub(self.func_start)
+    }
+}
