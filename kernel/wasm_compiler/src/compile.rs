@@ -52,6 +52,10 @@ pub(crate) enum CallTarget {
     Builtin(Builtin),
 }
 
+/// Code starts at multiples of this many bytes: what a processor fetches at once.
+const CODE_ALIGNMENT: u32 = 16;
+
+/// Namespaces of Cranelift's names.
 const FUNCTIONS: u32 = 0;
 const BUILTINS: u32 = 1;
 
@@ -174,7 +178,7 @@ impl Compiler {
         };
         Ok(CompiledJob {
             code: buffer.data().to_vec(),
-            alignment: buffer.alignment,
+            alignment: buffer.alignment.max(CODE_ALIGNMENT),
             calls,
             traps,
             addresses: addresses(&compiled),

@@ -76,6 +76,15 @@ impl ModuleTranslation<'_> {
 }
 
 impl Compiler {
+    /// Checks a whole module, function bodies included, without compiling it.
+    ///
+    /// # Errors
+    /// When it is not valid, or uses a feature that is not known.
+    pub fn validate(wasm: &[u8]) -> Result<(), CompileError> {
+        Validator::new_with_features(FEATURES).validate_all(wasm)?;
+        Ok(())
+    }
+
     /// Reads a module.
     ///
     /// # Errors
