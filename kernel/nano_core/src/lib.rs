@@ -23,6 +23,7 @@ use core::fmt::{self, Write};
 use core::{mem, slice};
 use kernel_config::memory::PHYS_MAP_BASE;
 use memory::InitialLayout;
+use mod_mgmt::BaseImage;
 use unwind::UnwindInfo;
 
 core::arch::global_asm!(include_str!("boot.s"));
@@ -133,7 +134,36 @@ fn start(info: &'static BootInfo) -> Result<Infallible, StartError> {
     log::info!("{files} files in the boot archive of {} KiB", archive.len() >> 10);
     phases::end_of("files of the archive");
 
-    Err(StartError::Static("so far"))
+    // SAFETY: the linker script puts the initial values of thread-local variables there.
+    let tls_image =
+        unsafe { slice::from_raw_parts(layout::tls_image().start as *const u8, layout::tls_image().len()) };
+    let namespace = mod_mgmt::init(
+        root::get_root(),
+        BaseImage {
+            text: layout::text(),
+            tls_image,
+            tls_size: layout::tls_size(),
+            tls_align: layout::tls_align(),
+        },
+    )
+    .map_err(|reason| detailed("the loader")(&reason))?;
+    early_tls::insert(
+        namespace.get_tls_initializer_data().map_err(|reason| detailed("thread-local storage")(&reason))?,
+    );
+    phases::end_of("symbols and TLS");
+
+    let captain =
+        namespace.load_crate_by_name("captain").map_err(|reason| detailed("the crate captain")(&reason))?;
+    phases::end_of("crates of captain");
+    let init = captain
+        .get_function_section("captain::init")
+        .ok_or("the crate captain has no function captain::init")?;
+    // Nothing unloads what holds the system up.
+    mem::forget(captain);
+    // SAFETY: captain::init has this signature; see there.
+    let init =
+        unsafe { init.as_func::<CaptainInit>() }.map_err(|reason| detailed("captain::init")(&reason))?;
+    init().map_err(StartError::Detailed)
 }
 
 /// Makes the final page tables, the allocators of frames and pages, and the heap.
