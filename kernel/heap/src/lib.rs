@@ -26,7 +26,7 @@ use kernel_config::memory::{KERNEL_HEAP_MAX_SIZE, KERNEL_HEAP_START, PAGE_SIZE};
 use memory::{AllocatedPages, MappedPages, Mapper, PageRange, PteFlags, VirtualAddress};
 use runs::RunCache;
 use slab::{SLAB_SIZE, Slabs};
-use sync_irq::IrqSafeMutex;
+use sync_irq::{IrqSafeMutex, IrqSafeMutexGuard};
 
 /// Flags that the heap is mapped with.
 pub const HEAP_FLAGS: PteFlags = PteFlags::new().valid(true).writable(true);
@@ -183,10 +183,15 @@ impl Heap {
             .or_else(|| (self.trim() > 0).then(|| map(pages, alignment, area)).flatten())
     }
 
-    /// A block when the class has none left: with a new slab.
+    /// A block when none is at hand.
     #[cold]
-    fn allocate_from_new_slab(&self, class: usize) -> *mut u8 {
+    #[inline(never)]
+    fn allocate_slowly(&self, class: usize) -> *mut u8 {
         const PAGES: usize = SLAB_SIZE / PAGE_SIZE;
+        let block = self.state.lock().slabs.allocate(class);
+        if let Some(block) = block {
+            return block.as_ptr();
+        }
         let Some(memory) = self.map_or_trim(PAGES, PAGES, Area::Slabs) else { return ptr::null_mut() };
         let mut state = self.state.lock();
         // SAFETY: the memory is new, and as large and aligned as a slab.
@@ -194,7 +199,24 @@ impl Heap {
         state.slabs.allocate(class).map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
+    /// What follows if giving back a block has left a slab empty, or has given a full one a free block.
+    ///
+    /// # Safety
+    /// As for [`Slabs::after_push`]; the state is locked, and is released here.
+    #[cold]
+    #[inline(never)]
+    unsafe fn after_push(&self, mut state: IrqSafeMutexGuard<State>, block: NonNull<u8>) {
+        // SAFETY: by this function's contract.
+        let slab = unsafe { state.slabs.after_push(block) };
+        drop(state);
+        if let Some(slab) = slab {
+            // SAFETY: the slab is empty and out of the books.
+            drop(unsafe { mapped_pages(slab.as_ptr(), SLAB_SIZE / PAGE_SIZE) });
+        }
+    }
+
     /// A run of pages, and whether it is known to be zero.
+    #[inline(never)]
     fn allocate_run(&self, pages: usize, align: usize) -> (*mut u8, bool) {
         let from_cache = if align <= PAGE_SIZE {
             let mut state = self.state.lock();
@@ -226,6 +248,7 @@ impl Heap {
     ///
     /// # Safety
     /// It came from `allocate_run` (and `resize_run`) with this length, and is not used any more.
+    #[inline(never)]
     unsafe fn deallocate_run(&self, run: NonNull<u8>, pages: usize) {
         let kept = {
             let mut state = self.state.lock();
@@ -264,30 +287,32 @@ impl Heap {
 // SAFETY: blocks and runs in use do not overlap, are as large and aligned as asked for, and stay until they are given back: that is
 // what `Slabs`, `RunCache` and `MappedPages` guarantee. No function unwinds, and none allocates.
 unsafe impl GlobalAlloc for Heap {
-    #[inline]
+    #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match place(&layout) {
             Place::Slab(class) => {
-                let block = self.state.lock().slabs.allocate(class);
+                let block = self.state.lock().slabs.pop(class);
                 match block {
                     Some(block) => block.as_ptr(),
-                    None => self.allocate_from_new_slab(class),
+                    None => self.allocate_slowly(class),
                 }
             }
             Place::Pages(pages) => self.allocate_run(pages, layout.align()).0,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        let Some(block) = NonNull::new(ptr) else { return };
+        // SAFETY: the caller gives back a block of this heap, and none of those is null.
+        let block = unsafe { NonNull::new_unchecked(ptr) };
         match place(&layout) {
             Place::Slab(_) => {
-                // SAFETY: the caller gives back a block of this heap that it no longer uses.
-                let slab = unsafe { self.state.lock().slabs.deallocate(block) };
-                if let Some(slab) = slab {
-                    // SAFETY: the slab is empty and out of the books.
-                    drop(unsafe { mapped_pages(slab.as_ptr(), SLAB_SIZE / PAGE_SIZE) });
+                let mut state = self.state.lock();
+                // SAFETY: the caller gives back a block of this heap that it no longer uses; nothing happens in between.
+                unsafe {
+                    if state.slabs.push(block) {
+                        self.after_push(state, block);
+                    }
                 }
             }
             // SAFETY: as above.
