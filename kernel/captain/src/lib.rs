@@ -1,14 +1,43 @@
 //! Brings up everything that is not needed to load crates, and starts the console.
+//!
+//! The base image loads this crate and calls [`init`], on the first stack, with interrupts off. The order is that of need: clocks
+//! want ACPI's tables, the timer interrupt wants a calibrated clock, tasks want their save areas sized, the console wants
+//! tasks and interrupts. Nothing unloads this crate, and so nothing unloads what it uses.
 #![no_std]
 
 extern crate alloc;
 
+use alloc::format;
 use alloc::string::String;
+use boot_info::phases;
 use core::convert::Infallible;
+use core::fmt::Display;
+use core::ops::Range;
 
-/// Brings the system up. Returns only the reason why it cannot.
+/// The reason why a step failed, with the step's name.
+fn failed<E: Display>(step: &'static str) -> impl Fn(E) -> String {
+    move |reason| format!("{step}: {reason}")
+}
+
+/// Brings the system up, and becomes the first task, which ends once the console runs. `boot_stack` is the stack in use.
+///
+/// # Errors
+/// Returns only the reason why the system cannot start.
 #[inline(never)]
-pub fn init() -> Result<Infallible, String> {
-    log::info!("captain is here");
-    Err(String::from("there is nothing more"))
+pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
+    let namespace = mod_mgmt::get_initial_kernel_namespace().ok_or("the loader is not initialized")?;
+    let mmi = memory::get_kernel_mmi_ref().ok_or("memory is not initialized")?;
+    if let Err(reason) = acpi::init(boot_info::get().and_then(|info| info.rsdp)) {
+        // A machine without ACPI's tables still has a clock, a timer and a serial port.
+        log::warn!("ACPI: {reason}");
+    }
+    tsc::init().map_err(failed("the time stamp counter"))?;
+    if let Err(reason) = rtc::init() {
+        log::warn!("the wall clock: {reason}");
+    }
+    random::init();
+    fs_node::set_clock(time::now::<time::WallTime>);
+    phases::end_of("ACPI, clocks, random");
+    let _ = (mmi, namespace, boot_stack);
+    Err(String::from("so far"))
 }

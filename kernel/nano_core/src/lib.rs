@@ -20,11 +20,13 @@ use boot_info::{BootInfo, multiboot, phases, pvh};
 use core::arch::asm;
 use core::convert::Infallible;
 use core::fmt::{self, Write};
+use core::ops::Range;
 use core::{mem, slice};
 use kernel_config::memory::PHYS_MAP_BASE;
 use memory::InitialLayout;
 use mod_mgmt::BaseImage;
 use unwind::UnwindInfo;
+use vfs_node::VFSDirectory;
 
 core::arch::global_asm!(include_str!("boot.s"));
 
@@ -35,7 +37,7 @@ const PROBE_ITERATIONS: u64 = 1_000_000;
 const DEBUG_EXIT_PORT: u16 = 0xF4;
 
 /// The signature of `captain::init`, which the loader finds by name.
-type CaptainInit = fn() -> Result<Infallible, String>;
+type CaptainInit = fn(Range<usize>) -> Result<Infallible, String>;
 
 /// Where `boot.s` goes, on the first stack and the first page tables.
 ///
@@ -132,6 +134,7 @@ fn start(info: &'static BootInfo) -> Result<Infallible, StartError> {
     let files = bootloader_modules::mount(archive, root::get_root())
         .map_err(|reason| detailed("the boot archive")(&reason))?;
     log::info!("{files} files in the boot archive of {} KiB", archive.len() >> 10);
+    VFSDirectory::create("tmp".into(), root::get_root())?;
     phases::end_of("files of the archive");
 
     // SAFETY: the linker script puts the initial values of thread-local variables there.
@@ -163,7 +166,7 @@ fn start(info: &'static BootInfo) -> Result<Infallible, StartError> {
     // SAFETY: captain::init has this signature; see there.
     let init =
         unsafe { init.as_func::<CaptainInit>() }.map_err(|reason| detailed("captain::init")(&reason))?;
-    init().map_err(StartError::Detailed)
+    init(layout::stack()).map_err(StartError::Detailed)
 }
 
 /// Makes the final page tables, the allocators of frames and pages, and the heap.
