@@ -1,10 +1,11 @@
 //! Traits and adapters for reading and writing bytes.
 //!
-//! Two families meet here:
+//! Three families meet here:
 //! * [`ByteReader`], [`ByteWriter`] and [`KnownLength`] are *stateless*: every call names the offset it means. Files
 //!   implement these, so that any number of users can share one file without sharing a position.
 //! * [`Read`], [`Write`] and [`Seek`] have a *position*. [`Reader`], [`Writer`] and [`ReaderWriter`] add one to
 //!   a stateless object, and [`LockableIo`] lets the object sit behind a lock, as every file does.
+//! * [`ImmutableRead`] and [`ImmutableWrite`] are streams that many tasks share, such as a terminal.
 //!
 //! `core` has no I/O traits of its own, and the crate that once filled the gap (`core2`) was withdrawn. The second
 //! family is therefore that of `embedded-io`, which is small, maintained, and builds upon `core::error::Error`;
@@ -15,11 +16,13 @@
 #![cfg_attr(not(test), no_std)]
 
 mod error;
+mod immutable;
 mod lockable;
 mod positioned;
 
 pub use embedded_io::{ErrorKind, ErrorType, Read, ReadExactError, Seek, SeekFrom, Write};
 pub use error::IoError;
+pub use immutable::{ImmutableRead, ImmutableWrite};
 pub use lockable::LockableIo;
 pub use positioned::{Reader, ReaderWriter, Writer};
 
