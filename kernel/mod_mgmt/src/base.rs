@@ -35,9 +35,9 @@ impl Base {
     pub(crate) fn value(&self, hash: u64, name: &[u8]) -> Option<SymbolValue> {
         let symbol = self.symbols.find(hash, name)?;
         Some(match symbol.kind {
-            BaseSymbolKind::Tls => SymbolValue::ThreadOffset(
-                TLS_INITIALIZER.static_offset(symbol.value as usize) as i64,
-            ),
+            BaseSymbolKind::Tls => {
+                SymbolValue::ThreadOffset(TLS_INITIALIZER.static_offset(symbol.value as usize) as i64)
+            }
             BaseSymbolKind::Function | BaseSymbolKind::Object => SymbolValue::Address(symbol.value),
         })
     }

@@ -116,16 +116,10 @@ impl fmt::Display for LoadError {
         match self {
             LoadError::NotAnObject { file, error } => write!(f, "{file}: {error}"),
             LoadError::Damaged { file } => {
-                write!(
-                    f,
-                    "{file}: the object file is damaged: its checksum is wrong; copy it again"
-                )
+                write!(f, "{file}: the object file is damaged: its checksum is wrong; copy it again")
             }
             LoadError::NotPrepared { file } => {
-                write!(
-                    f,
-                    "{file}: the object file has no checksum; prepare it with image_builder --object"
-                )
+                write!(f, "{file}: the object file has no checksum; prepare it with image_builder --object")
             }
             LoadError::Unreadable { file } => write!(f, "{file}: cannot be read"),
             LoadError::Layout { crate_name, error } => {
@@ -141,23 +135,11 @@ impl fmt::Display for LoadError {
                 "cannot load {crate_name}: it needs itself, for {:#}; crates must not need each other",
                 demangle(symbol)
             ),
-            LoadError::Relocation {
-                crate_name,
-                symbol,
-                error,
-            } if symbol.is_empty() => {
+            LoadError::Relocation { crate_name, symbol, error } if symbol.is_empty() => {
                 write!(f, "cannot link {crate_name}: {error}")
             }
-            LoadError::Relocation {
-                crate_name,
-                symbol,
-                error,
-            } => {
-                write!(
-                    f,
-                    "cannot link {crate_name} with {:#}: {error}",
-                    demangle(symbol)
-                )
+            LoadError::Relocation { crate_name, symbol, error } => {
+                write!(f, "cannot link {crate_name} with {:#}: {error}", demangle(symbol))
             }
             LoadError::ThreadLocals { crate_name, error } => {
                 write!(f, "cannot load {crate_name}: {error}")
@@ -165,22 +147,15 @@ impl fmt::Display for LoadError {
             LoadError::Unwind { crate_name, error } => {
                 write!(f, "cannot load {crate_name}: {error}")
             }
-            LoadError::NoSuchCrate {
-                crate_name,
-                found: 0,
-            } => write!(f, "there is no crate called {crate_name}"),
+            LoadError::NoSuchCrate { crate_name, found: 0 } => {
+                write!(f, "there is no crate called {crate_name}")
+            }
             LoadError::NoSuchCrate { crate_name, found } => {
-                write!(
-                    f,
-                    "there are {found} crates called {crate_name}: add the hash"
-                )
+                write!(f, "there are {found} crates called {crate_name}: add the hash")
             }
             LoadError::NoSuchFunction { name } => write!(f, "there is no function {name}"),
             LoadError::NoDirectory { path } => {
-                write!(
-                    f,
-                    "there is no directory {path}: the boot archive was not unpacked"
-                )
+                write!(f, "there is no directory {path}: the boot archive was not unpacked")
             }
             LoadError::BadTable { file } => {
                 write!(f, "{file} is missing or damaged: rebuild the boot archive")

@@ -51,6 +51,8 @@ mod platform;
 mod registry;
 mod section;
 mod symbols;
+#[cfg(test)]
+mod tests;
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
@@ -96,55 +98,29 @@ static NAMESPACES_DIRECTORY: Once<DirRef> = Once::new();
 ///
 /// # Errors
 /// If it was called before, or if the directories or the tables are missing.
-pub fn init(
-    root: &DirRef,
-    base_image: BaseImage,
-) -> Result<&'static Arc<CrateNamespace>, LoadError> {
+pub fn init(root: &DirRef, base_image: BaseImage) -> Result<&'static Arc<CrateNamespace>, LoadError> {
     if KERNEL_NAMESPACE.is_completed() {
         return Err(LoadError::WrongTime("the loader is initialized already"));
     }
-    let no_directory = LoadError::NoDirectory {
-        path: "/namespaces/_kernel",
-    };
+    let no_directory = LoadError::NoDirectory { path: "/namespaces/_kernel" };
     let namespaces = root.lock().get_dir(NAMESPACES_DIRECTORY_NAME);
-    let namespaces = namespaces.ok_or(LoadError::NoDirectory {
-        path: "/namespaces",
-    })?;
+    let namespaces = namespaces.ok_or(LoadError::NoDirectory { path: "/namespaces" })?;
     let kernel_name = CrateType::Kernel.default_namespace_name();
     let kernel = namespaces.lock().get_dir(kernel_name).ok_or(no_directory)?;
 
     let table = |dir: &DirRef, file: &'static str| -> Result<&'static [u8], LoadError> {
-        let found = dir
-            .lock()
-            .get_file(file)
-            .ok_or(LoadError::BadTable { file })?;
+        let found = dir.lock().get_file(file).ok_or(LoadError::BadTable { file })?;
         Ok(keep_for_ever(ObjectBytes::of_file(&found)?))
     };
-    let symbols =
-        BaseSymbols::parse(table(&kernel, BASE_SYMBOLS_FILE_NAME)?).ok_or(LoadError::BadTable {
-            file: BASE_SYMBOLS_FILE_NAME,
-        })?;
-    let index = SymbolIndex::parse(table(&namespaces, SYMBOL_INDEX_FILE_NAME)?).ok_or(
-        LoadError::BadTable {
-            file: SYMBOL_INDEX_FILE_NAME,
-        },
-    )?;
+    let symbols = BaseSymbols::parse(table(&kernel, BASE_SYMBOLS_FILE_NAME)?)
+        .ok_or(LoadError::BadTable { file: BASE_SYMBOLS_FILE_NAME })?;
+    let index = SymbolIndex::parse(table(&namespaces, SYMBOL_INDEX_FILE_NAME)?)
+        .ok_or(LoadError::BadTable { file: SYMBOL_INDEX_FILE_NAME })?;
     TLS_INITIALIZER
-        .set_static_block(
-            base_image.tls_image,
-            base_image.tls_size,
-            base_image.tls_align,
-        )
-        .map_err(|error| LoadError::ThreadLocals {
-            crate_name: BASE_IMAGE_CRATE_NAME.into(),
-            error,
-        })?;
+        .set_static_block(base_image.tls_image, base_image.tls_size, base_image.tls_align)
+        .map_err(|error| LoadError::ThreadLocals { crate_name: BASE_IMAGE_CRATE_NAME.into(), error })?;
 
-    let namespace = Arc::new(CrateNamespace::new(
-        String::from(kernel_name),
-        NamespaceDir::new(kernel),
-        None,
-    ));
+    let namespace = Arc::new(CrateNamespace::new(String::from(kernel_name), NamespaceDir::new(kernel), None));
     let text = base_image.text;
     let crate_ref = CowArc::new_cyclic(|own| LoadedCrate {
         crate_name: BASE_IMAGE_CRATE_NAME.into(),
@@ -157,11 +133,7 @@ pub fn init(
         parts: Parts::default(),
         dependencies: Vec::new(),
     });
-    BASE.call_once(|| Base {
-        symbols,
-        text,
-        crate_ref,
-    });
+    BASE.call_once(|| Base { symbols, text, crate_ref });
     SYMBOL_INDEX.call_once(|| index);
     NAMESPACES_DIRECTORY.call_once(|| namespaces);
     Ok(KERNEL_NAMESPACE.call_once(|| namespace))
@@ -185,23 +157,11 @@ pub fn create_application_namespace(
     recursive_namespace: Option<Arc<CrateNamespace>>,
 ) -> Result<Arc<CrateNamespace>, LoadError> {
     let not_yet = || LoadError::WrongTime("the loader is not initialized yet");
-    let parent = recursive_namespace
-        .or_else(|| KERNEL_NAMESPACE.get().cloned())
-        .ok_or_else(not_yet)?;
+    let parent = recursive_namespace.or_else(|| KERNEL_NAMESPACE.get().cloned()).ok_or_else(not_yet)?;
     let name = CrateType::Application.default_namespace_name();
-    let dir = NAMESPACES_DIRECTORY
-        .get()
-        .ok_or_else(not_yet)?
-        .lock()
-        .get_dir(name);
-    let dir = dir.ok_or(LoadError::NoDirectory {
-        path: "/namespaces/_applications",
-    })?;
-    Ok(Arc::new(CrateNamespace::new(
-        String::from(name),
-        NamespaceDir::new(dir),
-        Some(parent),
-    )))
+    let dir = NAMESPACES_DIRECTORY.get().ok_or_else(not_yet)?.lock().get_dir(name);
+    let dir = dir.ok_or(LoadError::NoDirectory { path: "/namespaces/_applications" })?;
+    Ok(Arc::new(CrateNamespace::new(String::from(name), NamespaceDir::new(dir), Some(parent))))
 }
 
 /// How much thread-local storage is in use.

@@ -102,33 +102,22 @@ impl LoadedCrate {
 
     /// The addresses of its constants and tables. Unknown for the base image.
     pub fn rodata_range(&self) -> Option<Range<VirtualAddress>> {
-        self.parts
-            .rodata
-            .as_ref()
-            .map(|pages| addresses(pages.range()))
+        self.parts.rodata.as_ref().map(|pages| addresses(pages.range()))
     }
 
     /// The addresses of its variables. Unknown for the base image.
     pub fn data_range(&self) -> Option<Range<VirtualAddress>> {
-        self.parts
-            .data
-            .as_ref()
-            .map(|pages| addresses(pages.range()))
+        self.parts.data.as_ref().map(|pages| addresses(pages.range()))
     }
 
     /// The offset from the thread pointer and the size in bytes of its thread-local variables.
     pub fn tls_range(&self) -> Option<(usize, usize)> {
-        self.parts
-            .tls
-            .as_ref()
-            .map(|tls| (tls.offset(), tls.size()))
+        self.parts.tls.as_ref().map(|tls| (tls.offset(), tls.size()))
     }
 
     /// How its text, rodata and data are mapped.
     pub fn protections(&self) -> [Option<Protection>; 3] {
-        let Parts {
-            text, rodata, data, ..
-        } = &self.parts;
+        let Parts { text, rodata, data, .. } = &self.parts;
         [text, rodata, data].map(|pages| pages.as_ref().map(SegmentPages::protection))
     }
 
@@ -138,15 +127,12 @@ impl LoadedCrate {
             SymbolSource::Object(symbols) => Some(symbols),
             SymbolSource::BaseImage(..) => None,
         };
-        symbols
-            .into_iter()
-            .flat_map(|symbols| symbols.sections().map(|(_, section)| section))
+        symbols.into_iter().flat_map(|symbols| symbols.sections().map(|(_, section)| section))
     }
 
     /// The sections that hold variables shared by all tasks.
     pub fn data_sections_iter(&self) -> impl Iterator<Item = &SectionPlace> {
-        self.sections()
-            .filter(|section| section.kind.is_data_or_bss())
+        self.sections().filter(|section| section.kind.is_data_or_bss())
     }
 
     /// Its function called `path`, as in `captain::init` or `<task::Task>::new`; the name is demangled, without hashes.
@@ -200,14 +186,10 @@ impl LoadedCrate {
     /// Number of global symbols that it defines.
     pub fn global_symbol_count(&self) -> usize {
         match &self.symbols {
-            SymbolSource::Object(symbols) => symbols
-                .table()
-                .globals()
-                .filter(|(_, symbol)| symbol.is_exported())
-                .count(),
-            SymbolSource::BaseImage(symbols, _) => {
-                symbols.iter().filter(|symbol| symbol.exported).count()
+            SymbolSource::Object(symbols) => {
+                symbols.table().globals().filter(|(_, symbol)| symbol.is_exported()).count()
             }
+            SymbolSource::BaseImage(symbols, _) => symbols.iter().filter(|symbol| symbol.exported).count(),
         }
     }
 
@@ -231,35 +213,24 @@ impl LoadedCrate {
 
     /// Whether `address` lies in its code, or, if `all`, in its constants or variables.
     pub fn contains_address(&self, address: VirtualAddress, all: bool) -> bool {
-        let contains = |range: Option<Range<VirtualAddress>>| {
-            range.is_some_and(|range| range.contains(&address))
-        };
-        contains(self.text_range())
-            || all && (contains(self.rodata_range()) || contains(self.data_range()))
+        let contains =
+            |range: Option<Range<VirtualAddress>>| range.is_some_and(|range| range.contains(&address));
+        contains(self.text_range()) || all && (contains(self.rodata_range()) || contains(self.data_range()))
     }
 
     /// The crates it was linked with.
     pub fn crates_i_depend_on(&self) -> Vec<WeakCrateRef> {
-        self.dependencies
-            .iter()
-            .map(StrongCrateRef::downgrade)
-            .collect()
+        self.dependencies.iter().map(StrongCrateRef::downgrade).collect()
     }
 
     /// The crates that were linked with it.
     pub fn crates_dependent_on_me(&self) -> Vec<WeakCrateRef> {
         let is_me = |other: &StrongCrateRef| core::ptr::eq::<LoadedCrate>(&**other, self);
-        let dependents = all_crates()
-            .into_iter()
-            .filter(|other| other.dependencies.iter().any(is_me));
+        let dependents = all_crates().into_iter().filter(|other| other.dependencies.iter().any(is_me));
         dependents.map(|other| other.downgrade()).collect()
     }
 
-    pub(crate) fn object_section(
-        &self,
-        symbols: &CrateSymbols,
-        symbol: &Symbol,
-    ) -> Option<StrongSectionRef> {
+    pub(crate) fn object_section(&self, symbols: &CrateSymbols, symbol: &Symbol) -> Option<StrongSectionRef> {
         let section = symbols.section_of(symbol)?;
         let address = match symbols.value(symbol) {
             SymbolValue::Address(address) => address as usize,
@@ -268,28 +239,14 @@ impl LoadedCrate {
         };
         let name = symbols.table().name(symbol);
         let (size, global) = (symbol.size as usize, symbol.is_exported());
-        Some(Arc::new(LoadedSection::new(
-            name,
-            section.kind,
-            global,
-            address,
-            size,
-            self.own.upgrade()?,
-        )))
+        Some(Arc::new(LoadedSection::new(name, section.kind, global, address, size, self.own.upgrade()?)))
     }
 
     fn base_section(&self, symbol: &BaseSymbol<'_>) -> Option<StrongSectionRef> {
         let typ = base_section_type(symbol.kind);
         let (address, size) = (symbol.value as usize, symbol.size as usize);
         let own = self.own.upgrade()?;
-        Some(Arc::new(LoadedSection::new(
-            symbol.name,
-            typ,
-            symbol.exported,
-            address,
-            size,
-            own,
-        )))
+        Some(Arc::new(LoadedSection::new(symbol.name, typ, symbol.exported, address, size, own)))
     }
 }
 
@@ -307,12 +264,7 @@ impl Drop for LoadedCrate {
 
 impl fmt::Debug for LoadedCrate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "LoadedCrate({}, text {:x?})",
-            self.crate_name,
-            self.text_range()
-        )
+        write!(f, "LoadedCrate({}, text {:x?})", self.crate_name, self.text_range())
     }
 }
 

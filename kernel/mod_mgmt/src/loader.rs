@@ -20,8 +20,7 @@ use spin::{Mutex, MutexGuard, Once};
 use str_ref::StrRef;
 
 use crate::{
-    CrateNamespace, LoadError, LoadedCrate, Protection, SYMBOL_INDEX, StrongCrateRef,
-    TLS_INITIALIZER,
+    CrateNamespace, LoadError, LoadedCrate, Protection, SYMBOL_INDEX, StrongCrateRef, TLS_INITIALIZER,
     loaded_crate::{Parts, SymbolSource},
     object_bytes::ObjectBytes,
     platform::{SegmentPages, register_unwind_info},
@@ -71,12 +70,7 @@ impl Session {
                 None => core::hint::spin_loop(),
             }
         };
-        Session {
-            verbose,
-            in_progress: Vec::new(),
-            loaded: Cell::new(0),
-            _exclusive: exclusive,
-        }
+        Session { verbose, in_progress: Vec::new(), loaded: Cell::new(0), _exclusive: exclusive }
     }
 
     /// How many crates this session has loaded.
@@ -121,10 +115,7 @@ impl Session {
         let hash = crate_metadata::symbol_hash(name.as_bytes());
         match self.load_definer(namespace, hash, name.as_bytes())? {
             Some((krate, _)) => Ok(krate),
-            None => Err(LoadError::MissingSymbol {
-                crate_name: "a crate".to_string(),
-                symbol: name.into(),
-            }),
+            None => Err(LoadError::MissingSymbol { crate_name: "a crate".to_string(), symbol: name.into() }),
         }
     }
 
@@ -138,23 +129,13 @@ impl Session {
     ) -> Result<StrongCrateRef, LoadError> {
         let bytes = ObjectBytes::of_file(file)?;
         let object = parse(&bytes, file)?;
-        let layout = Layout::new(&object).map_err(|error| LoadError::Layout {
-            crate_name: name.to_string(),
-            error,
-        })?;
+        let layout = Layout::new(&object)
+            .map_err(|error| LoadError::Layout { crate_name: name.to_string(), error })?;
 
         let sizes = [layout.text_size(), layout.rodata_size(), layout.data_size()];
         let [text, rodata, data] = SegmentPages::allocate(sizes)?;
-        let mut parts = Parts {
-            text,
-            rodata,
-            data,
-            ..Parts::default()
-        };
-        let tls_error = |error| LoadError::ThreadLocals {
-            crate_name: name.to_string(),
-            error,
-        };
+        let mut parts = Parts { text, rodata, data, ..Parts::default() };
+        let tls_error = |error| LoadError::ThreadLocals { crate_name: name.to_string(), error };
         if let Some(tls) = layout.tls() {
             let section = TLS_INITIALIZER.add_new_dynamic_section(tls.size, tls.alignment);
             parts.tls = Some(section.map_err(tls_error)?);
@@ -184,20 +165,12 @@ impl Session {
         drop(values);
 
         if let (Some(section), Some(tls)) = (&parts.tls, layout.tls()) {
-            let rodata = parts
-                .rodata
-                .as_ref()
-                .map(SegmentPages::bytes)
-                .transpose()?
-                .unwrap_or_default();
-            section
-                .publish(&rodata[tls.image_offset..][..tls.image_size])
-                .map_err(tls_error)?;
+            let rodata = parts.rodata.as_ref().map(SegmentPages::bytes).transpose()?.unwrap_or_default();
+            section.publish(&rodata[tls.image_offset..][..tls.image_size]).map_err(tls_error)?;
         }
-        for (segment, protection) in [
-            (&mut parts.text, Protection::Execute),
-            (&mut parts.rodata, Protection::Read),
-        ] {
+        for (segment, protection) in
+            [(&mut parts.text, Protection::Execute), (&mut parts.rodata, Protection::Read)]
+        {
             if let Some(segment) = segment {
                 segment.protect(protection)?;
             }
@@ -210,10 +183,8 @@ impl Session {
             // SAFETY: both ranges are parts of the segments in `parts`, mapped and relocated; the guard is in `parts` too,
             // which drops it before them.
             let guard = unsafe { register_unwind_info(text_range.clone(), start..start + size) };
-            parts.unwind = Some(guard.map_err(|error| LoadError::Unwind {
-                crate_name: name.to_string(),
-                error,
-            })?);
+            parts.unwind =
+                Some(guard.map_err(|error| LoadError::Unwind { crate_name: name.to_string(), error })?);
         }
 
         // From here on nothing fails.
@@ -255,17 +226,11 @@ impl Session {
         let mut values = Vec::new();
         values
             .try_reserve_exact(table.len())
-            .map_err(|_| LoadError::OutOfMemory {
-                what: "the symbols of a crate",
-            })?;
+            .map_err(|_| LoadError::OutOfMemory { what: "the symbols of a crate" })?;
         let mut dependencies = Vec::new();
         for (index, symbol) in table.iter() {
             if !symbol.is_undefined() || index == 0 {
-                values.push(if index == 0 {
-                    SymbolValue::Unresolved
-                } else {
-                    symbols.value(&symbol)
-                });
+                values.push(if index == 0 { SymbolValue::Unresolved } else { symbols.value(&symbol) });
                 continue;
             }
             let malformed = || LoadError::NotAnObject {
@@ -273,18 +238,16 @@ impl Session {
                 error: ElfError::Malformed("name of a symbol"),
             };
             let (hash, name) = table.hashed_name(symbol.name).ok_or_else(malformed)?;
-            values.push(
-                match self.find_or_load(namespace, hash, name, &mut dependencies)? {
-                    Some(value) => value,
-                    None if symbol.binding == SymbolBinding::Weak => SymbolValue::Address(0),
-                    None => {
-                        return Err(LoadError::MissingSymbol {
-                            crate_name: symbols.crate_name.to_string(),
-                            symbol: String::from_utf8_lossy(name).into_owned(),
-                        });
-                    }
-                },
-            );
+            values.push(match self.find_or_load(namespace, hash, name, &mut dependencies)? {
+                Some(value) => value,
+                None if symbol.binding == SymbolBinding::Weak => SymbolValue::Address(0),
+                None => {
+                    return Err(LoadError::MissingSymbol {
+                        crate_name: symbols.crate_name.to_string(),
+                        symbol: String::from_utf8_lossy(name).into_owned(),
+                    });
+                }
+            });
         }
         Ok((values, dependencies))
     }
@@ -298,9 +261,7 @@ impl Session {
         name: &[u8],
         dependencies: &mut Vec<StrongCrateRef>,
     ) -> Result<Option<SymbolValue>, LoadError> {
-        let mut found = namespace
-            .chain()
-            .find_map(|namespace| namespace.find_symbol(hash, name));
+        let mut found = namespace.chain().find_map(|namespace| namespace.find_symbol(hash, name));
         if found.is_none() {
             if let Some(base) = BASE.get()
                 && let Some(value) = base.value(hash, name)
@@ -316,10 +277,7 @@ impl Session {
         let SymbolSource::Object(symbols) = &krate.symbols else {
             return Ok(None);
         };
-        let value = symbols
-            .table()
-            .get(symbol as usize)
-            .map(|symbol| symbols.value(&symbol));
+        let value = symbols.table().get(symbol as usize).map(|symbol| symbols.value(&symbol));
         add_dependency(dependencies, krate)?;
         Ok(value)
     }
@@ -337,10 +295,8 @@ impl Session {
                     continue;
                 };
                 let found = namespace.chain().find_map(|namespace| {
-                    let file = namespace
-                        .dir()
-                        .get_file(file)
-                        .filter(|_| namespace.dir().name() == directory)?;
+                    let file =
+                        namespace.dir().get_file(file).filter(|_| namespace.dir().name() == directory)?;
                     Some((file, namespace))
                 });
                 if let Some((file, namespace)) = found
@@ -356,8 +312,7 @@ impl Session {
         };
         for crate_name in crate_names_of_mangled(text) {
             let prefix = alloc::format!("{crate_name}{}", crate_metadata::CRATE_HASH_DELIMITER);
-            for (file, namespace) in
-                CrateNamespace::get_crate_object_files_starting_with(namespace, &prefix)
+            for (file, namespace) in CrateNamespace::get_crate_object_files_starting_with(namespace, &prefix)
             {
                 if let Some(found) = self.load_if_it_defines(namespace, &file, hash, name)? {
                     return Ok(Some(found));
@@ -382,16 +337,9 @@ impl Session {
         }
         let file_name = file.lock().get_name();
         let crate_name = crate_name_from_path(Path::new(&file_name));
-        if self
-            .in_progress
-            .iter()
-            .any(|wanted| **wanted == *crate_name)
-        {
+        if self.in_progress.iter().any(|wanted| **wanted == *crate_name) {
             let symbol = String::from_utf8_lossy(name).into_owned();
-            return Err(LoadError::Cycle {
-                crate_name: crate_name.into(),
-                symbol,
-            });
+            return Err(LoadError::Cycle { crate_name: crate_name.into(), symbol });
         }
         let krate = self.load(namespace, file, Visibility::Public)?;
         // The crate is held, so what is found now is in it or in one that was there before.
@@ -404,10 +352,7 @@ impl Session {
 /// Parses an object file after having made sure that it is whole.
 fn parse<'b>(bytes: &'b ObjectBytes, file: &FileRef) -> Result<ObjectFile<'b>, LoadError> {
     let name = || file.lock().get_name();
-    let object = ObjectFile::parse(bytes).map_err(|error| LoadError::NotAnObject {
-        file: name(),
-        error,
-    })?;
+    let object = ObjectFile::parse(bytes).map_err(|error| LoadError::NotAnObject { file: name(), error })?;
     match checksum::verify(&object) {
         Verdict::Intact => Ok(object),
         Verdict::Absent => Err(LoadError::NotPrepared { file: name() }),
@@ -420,26 +365,15 @@ fn start_of(segment: &Option<SegmentPages>) -> usize {
 }
 
 fn bytes_of(segment: &mut Option<SegmentPages>) -> Result<&mut [u8], LoadError> {
-    segment
-        .as_mut()
-        .map_or(Ok(&mut []), SegmentPages::bytes_mut)
+    segment.as_mut().map_or(Ok(&mut []), SegmentPages::bytes_mut)
 }
 
-fn add_dependency(
-    dependencies: &mut Vec<StrongCrateRef>,
-    krate: StrongCrateRef,
-) -> Result<(), LoadError> {
+fn add_dependency(dependencies: &mut Vec<StrongCrateRef>, krate: StrongCrateRef) -> Result<(), LoadError> {
     // Symbols of one crate tend to follow each other.
-    if !dependencies
-        .iter()
-        .rev()
-        .any(|known| CowArc::ptr_eq(known, &krate))
-    {
+    if !dependencies.iter().rev().any(|known| CowArc::ptr_eq(known, &krate)) {
         dependencies
             .try_reserve(1)
-            .map_err(|_| LoadError::OutOfMemory {
-                what: "a crate's list of crates",
-            })?;
+            .map_err(|_| LoadError::OutOfMemory { what: "a crate's list of crates" })?;
         dependencies.push(krate);
     }
     Ok(())
@@ -463,27 +397,15 @@ fn relocate(
             Segment::Data => &mut *data,
             Segment::TlsZeros => &mut [],
         };
-        let target = segment
-            .get_mut(section.offset..)
-            .and_then(|rest| rest.get_mut(..section.size));
-        let place = symbols
-            .sections()
-            .find(|(index, _)| *index == section.index);
+        let target = segment.get_mut(section.offset..).and_then(|rest| rest.get_mut(..section.size));
+        let place = symbols.sections().find(|(index, _)| *index == section.index);
         let address = place.map_or(0, |(_, place)| place.address as u64);
-        relocate_section(target.unwrap_or_default(), address, entries, values).map_err(
-            |error| {
-                let table = object.symbols();
-                let symbol = error.symbol().and_then(|index| table.get(index));
-                let symbol = symbol
-                    .map(|symbol| table.name(&symbol).to_string())
-                    .unwrap_or_default();
-                LoadError::Relocation {
-                    crate_name: symbols.crate_name.to_string(),
-                    symbol,
-                    error,
-                }
-            },
-        )?;
+        relocate_section(target.unwrap_or_default(), address, entries, values).map_err(|error| {
+            let table = object.symbols();
+            let symbol = error.symbol().and_then(|index| table.get(index));
+            let symbol = symbol.map(|symbol| table.name(&symbol).to_string()).unwrap_or_default();
+            LoadError::Relocation { crate_name: symbols.crate_name.to_string(), symbol, error }
+        })?;
     }
     Ok(())
 }

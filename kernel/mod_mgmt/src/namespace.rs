@@ -45,8 +45,7 @@ impl NamespaceDir {
 
     /// The object file of the crate `name`, given with its hash.
     pub fn get_crate_object_file(&self, name: &str) -> Option<FileRef> {
-        self.get_file(&alloc::format!("{name}{CRATE_OBJECT_EXTENSION}"))
-            .or_else(|| self.get_file(name))
+        self.get_file(&alloc::format!("{name}{CRATE_OBJECT_EXTENSION}")).or_else(|| self.get_file(name))
     }
 
     /// The names of all files and directories that start with `prefix`.
@@ -59,10 +58,7 @@ impl NamespaceDir {
     /// All files whose names start with `prefix`.
     pub fn get_files_starting_with(&self, prefix: &str) -> Vec<FileRef> {
         let names = self.get_file_and_dir_names_starting_with(prefix);
-        names
-            .iter()
-            .filter_map(|name| self.get_file(name))
-            .collect()
+        names.iter().filter_map(|name| self.get_file(name)).collect()
     }
 
     /// The file whose name starts with `prefix`, if there is exactly one.
@@ -121,22 +117,9 @@ pub struct CrateNamespace {
 
 impl CrateNamespace {
     /// An empty namespace with the object files in `dir`.
-    pub fn new(
-        name: String,
-        dir: NamespaceDir,
-        recursive_namespace: Option<Arc<CrateNamespace>>,
-    ) -> Self {
-        let tables = Tables {
-            slots: Vec::new(),
-            by_name: BTreeMap::new(),
-            symbols: SymbolMap::new(),
-        };
-        CrateNamespace {
-            name,
-            dir,
-            recursive_namespace,
-            tables: IrqSafeMutex::new(tables),
-        }
+    pub fn new(name: String, dir: NamespaceDir, recursive_namespace: Option<Arc<CrateNamespace>>) -> Self {
+        let tables = Tables { slots: Vec::new(), by_name: BTreeMap::new(), symbols: SymbolMap::new() };
+        CrateNamespace { name, dir, recursive_namespace, tables: IrqSafeMutex::new(tables) }
     }
 
     /// The name.
@@ -156,9 +139,7 @@ impl CrateNamespace {
 
     /// This namespace, its parent, and so on.
     pub(crate) fn chain(self: &Arc<Self>) -> impl Iterator<Item = &Arc<CrateNamespace>> {
-        core::iter::successors(Some(self), |namespace| {
-            namespace.recursive_namespace.as_ref()
-        })
+        core::iter::successors(Some(self), |namespace| namespace.recursive_namespace.as_ref())
     }
 
     /// Thread-local storage for a new task, with the initial values of all crates' variables.
@@ -183,11 +164,7 @@ impl CrateNamespace {
 
     /// Calls `f` with the name and a reference of each loaded crate, in the order of names, until it returns `false`; with
     /// `recursive`, of the parents' crates too. No lock is held meanwhile.
-    pub fn for_each_crate(
-        &self,
-        recursive: bool,
-        mut f: impl FnMut(&str, &StrongCrateRef) -> bool,
-    ) {
+    pub fn for_each_crate(&self, recursive: bool, mut f: impl FnMut(&str, &StrongCrateRef) -> bool) {
         let mut namespace = Some(self);
         while let Some(current) = namespace {
             for krate in current.crates() {
@@ -208,12 +185,7 @@ impl CrateNamespace {
         let count = self.tables.lock().by_name.len();
         crates.reserve(count);
         let tables = self.tables.lock();
-        crates.extend(
-            tables
-                .by_name
-                .values()
-                .filter_map(|slot| tables.crate_in(*slot)),
-        );
+        crates.extend(tables.by_name.values().filter_map(|slot| tables.crate_in(*slot)));
         drop(tables);
         crates
     }
@@ -236,9 +208,7 @@ impl CrateNamespace {
         namespace: &'n Arc<CrateNamespace>,
         name: &str,
     ) -> Option<(StrongCrateRef, &'n Arc<CrateNamespace>)> {
-        namespace
-            .chain()
-            .find_map(|namespace| Some((namespace.get_crate(name)?, namespace)))
+        namespace.chain().find_map(|namespace| Some((namespace.get_crate(name)?, namespace)))
     }
 
     /// All loaded crates whose names start with `prefix`, here or in a parent, and where they are.
@@ -248,10 +218,7 @@ impl CrateNamespace {
     ) -> Vec<(StrRef, StrongCrateRef, &'n Arc<CrateNamespace>)> {
         let mut found = Vec::new();
         for namespace in namespace.chain() {
-            let crates = namespace
-                .crates()
-                .into_iter()
-                .filter(|krate| krate.crate_name.starts_with(prefix));
+            let crates = namespace.crates().into_iter().filter(|krate| krate.crate_name.starts_with(prefix));
             found.extend(crates.map(|krate| (krate.crate_name.clone(), krate, namespace)));
         }
         found
@@ -274,11 +241,7 @@ impl CrateNamespace {
         let mut found = Vec::new();
         for namespace in namespace.chain() {
             found.extend(
-                namespace
-                    .dir
-                    .get_files_starting_with(prefix)
-                    .into_iter()
-                    .map(|file| (file, namespace)),
+                namespace.dir.get_files_starting_with(prefix).into_iter().map(|file| (file, namespace)),
             );
         }
         found
@@ -306,10 +269,7 @@ impl CrateNamespace {
     ) -> Result<AppCrateRef, LoadError> {
         let mut session = Session::begin(verbose_log);
         let crate_ref = session.load(namespace, crate_object_file, Visibility::Private)?;
-        Ok(AppCrateRef {
-            crate_ref,
-            namespace: Arc::clone(namespace),
-        })
+        Ok(AppCrateRef::of(crate_ref, namespace))
     }
 
     /// Loads the crate in `crate_object_file` into this namespace, and the crates it needs that are not loaded. Returns it
@@ -326,11 +286,7 @@ impl CrateNamespace {
         let mut session = Session::begin(verbose_log);
         let before = session.loaded_count();
         let crate_ref = session.load(self, crate_object_file, Visibility::Public)?;
-        let symbols = if session.loaded_count() == before {
-            0
-        } else {
-            crate_ref.global_symbol_count()
-        };
+        let symbols = if session.loaded_count() == before { 0 } else { crate_ref.global_symbol_count() };
         Ok((crate_ref, symbols))
     }
 
@@ -339,9 +295,8 @@ impl CrateNamespace {
     /// # Errors
     /// [`LoadError`]; nothing is left behind.
     pub fn load_crate_by_name(self: &Arc<Self>, name: &str) -> Result<StrongCrateRef, LoadError> {
-        let exact = self
-            .chain()
-            .find_map(|namespace| Some((namespace.dir.get_crate_object_file(name)?, namespace)));
+        let exact =
+            self.chain().find_map(|namespace| Some((namespace.dir.get_crate_object_file(name)?, namespace)));
         let (file, namespace) = match exact {
             Some(found) => found,
             None => {
@@ -351,10 +306,7 @@ impl CrateNamespace {
                     (Some(file), 0) => file,
                     (last, others) => {
                         let found = others + usize::from(last.is_some());
-                        return Err(LoadError::NoSuchCrate {
-                            crate_name: name.into(),
-                            found,
-                        });
+                        return Err(LoadError::NoSuchCrate { crate_name: name.into(), found });
                     }
                 }
             }
@@ -419,8 +371,7 @@ impl CrateNamespace {
         }
         // The crate is kept until the section, which keeps it too, has been made.
         let _krate = Session::begin(false).load_for_symbol(self, name)?;
-        self.get_symbol(name)
-            .ok_or_else(|| LoadError::NoSuchFunction { name: name.into() })
+        self.get_symbol(name).ok_or_else(|| LoadError::NoSuchFunction { name: name.into() })
     }
 
     /// Number of symbols in this namespace's map.
@@ -450,26 +401,17 @@ impl CrateNamespace {
     /// Keeps a slot for a crate that is being linked.
     pub(crate) fn reserve_slot(self: &Arc<Self>) -> Result<ReservedSlot, LoadError> {
         let mut tables = self.tables.lock();
-        let slot = match tables
-            .slots
-            .iter()
-            .position(|slot| matches!(slot, Slot::Free))
-        {
+        let slot = match tables.slots.iter().position(|slot| matches!(slot, Slot::Free)) {
             Some(slot) => slot,
             None => {
-                let out_of_memory = LoadError::OutOfMemory {
-                    what: "the table of crates",
-                };
+                let out_of_memory = LoadError::OutOfMemory { what: "the table of crates" };
                 tables.slots.try_reserve(1).map_err(|_| out_of_memory)?;
                 tables.slots.push(Slot::Free);
                 tables.slots.len() - 1
             }
         };
         tables.slots[slot] = Slot::Reserved;
-        Ok(ReservedSlot {
-            namespace: Arc::clone(self),
-            slot: slot as u32,
-        })
+        Ok(ReservedSlot { namespace: Arc::clone(self), slot: slot as u32 })
     }
 
     /// A name that no loaded crate here has: `name`, or `name.2`, `name.3`, …
@@ -479,10 +421,7 @@ impl CrateNamespace {
             return name.into();
         }
         let mut numbered = (2usize..).map(|number| alloc::format!("{name}.{number}"));
-        numbered
-            .find(|name| !tables.by_name.contains_key(name.as_str()))
-            .unwrap_or_default()
-            .into()
+        numbered.find(|name| !tables.by_name.contains_key(name.as_str())).unwrap_or_default().into()
     }
 
     /// Makes room for the symbols of a crate.
@@ -510,9 +449,7 @@ impl CrateNamespace {
         };
         drop(old);
         if let Some(symbols) = published {
-            self.in_portions(slot, symbols, |map, entry| {
-                map.remove(entry.hash, slot, entry.symbol)
-            });
+            self.in_portions(slot, symbols, |map, entry| map.remove(entry.hash, slot, entry.symbol));
         }
         self.tables.lock().slots[slot as usize] = Slot::Free;
     }
@@ -526,20 +463,12 @@ impl CrateNamespace {
     ) {
         let table = symbols.table();
         let mut exported = table.globals().filter(|(_, symbol)| symbol.is_exported());
-        let mut portion = [SymbolEntry {
-            hash: 0,
-            slot,
-            symbol: 0,
-        }; SYMBOLS_PER_LOCK];
+        let mut portion = [SymbolEntry { hash: 0, slot, symbol: 0 }; SYMBOLS_PER_LOCK];
         loop {
             let mut count = 0;
             for (index, symbol) in exported.by_ref().take(SYMBOLS_PER_LOCK) {
                 if let Some((hash, _)) = table.hashed_name(symbol.name) {
-                    portion[count] = SymbolEntry {
-                        hash,
-                        slot,
-                        symbol: index as u32,
-                    };
+                    portion[count] = SymbolEntry { hash, slot, symbol: index as u32 };
                     count += 1;
                 }
             }
@@ -598,6 +527,10 @@ pub struct AppCrateRef {
 }
 
 impl AppCrateRef {
+    pub(crate) fn of(crate_ref: StrongCrateRef, namespace: &Arc<CrateNamespace>) -> Self {
+        AppCrateRef { crate_ref, namespace: Arc::clone(namespace) }
+    }
+
     /// The namespace it is loaded in.
     pub fn namespace(&self) -> &Arc<CrateNamespace> {
         &self.namespace
@@ -610,9 +543,7 @@ impl AppCrateRef {
     pub fn main_section(&self) -> Result<StrongSectionRef, LoadError> {
         let krate: &LoadedCrate = &self.crate_ref;
         let name = alloc::format!("{}::main", crate_name_without_hash(&krate.crate_name));
-        krate
-            .get_function_section(&name)
-            .ok_or(LoadError::NoSuchFunction { name })
+        krate.get_function_section(&name).ok_or(LoadError::NoSuchFunction { name })
     }
 }
 

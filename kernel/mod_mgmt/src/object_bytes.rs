@@ -24,9 +24,7 @@ impl ObjectBytes {
         if let Some(bytes) = file.as_static_slice() {
             return Ok(ObjectBytes::Static(bytes));
         }
-        let unreadable = |file: &dyn fs_node::File| LoadError::Unreadable {
-            file: file.get_name(),
-        };
+        let unreadable = |file: &dyn fs_node::File| LoadError::Unreadable { file: file.get_name() };
         let size = file.len();
         if size > MAX_OBJECT_FILE_SIZE {
             return Err(unreadable(&*file));
@@ -34,9 +32,7 @@ impl ObjectBytes {
         let mut bytes = Vec::new();
         bytes
             .try_reserve_exact(size)
-            .map_err(|_| LoadError::OutOfMemory {
-                what: "a copy of an object file",
-            })?;
+            .map_err(|_| LoadError::OutOfMemory { what: "a copy of an object file" })?;
         bytes.resize(size, 0);
         let mut filled = 0;
         while filled < size {

@@ -22,28 +22,17 @@ pub(crate) static BASE: Once<Base> = Once::new();
 
 /// Makes room for another crate, so that [`add`] cannot fail.
 pub(crate) fn reserve() -> Result<(), LoadError> {
-    CRATES
-        .lock()
-        .try_reserve(1)
-        .map_err(|_| LoadError::OutOfMemory {
-            what: "the list of crates",
-        })
+    CRATES.lock().try_reserve(1).map_err(|_| LoadError::OutOfMemory { what: "the list of crates" })
 }
 
 pub(crate) fn add(text: Range<usize>, symbols: Arc<CrateSymbols>, krate: WeakCrateRef) {
-    CRATES.lock().push(Entry {
-        text,
-        symbols,
-        krate,
-    });
+    CRATES.lock().push(Entry { text, symbols, krate });
 }
 
 pub(crate) fn remove(symbols: &Arc<CrateSymbols>) {
     let entry = {
         let mut crates = CRATES.lock();
-        let place = crates
-            .iter()
-            .position(|entry| Arc::ptr_eq(&entry.symbols, symbols));
+        let place = crates.iter().position(|entry| Arc::ptr_eq(&entry.symbols, symbols));
         place.map(|place| crates.swap_remove(place))
     };
     // Dropped without the lock.

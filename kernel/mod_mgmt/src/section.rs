@@ -83,9 +83,7 @@ impl LoadedSection {
             || mem::size_of::<F>() != mem::size_of::<usize>()
             || mem::align_of::<F>() != mem::align_of::<usize>()
         {
-            return Err(LoadError::NoSuchFunction {
-                name: alloc::format!("{self}"),
-            });
+            return Err(LoadError::NoSuchFunction { name: alloc::format!("{self}") });
         }
         // SAFETY: a function pointer is the function's address and not 0; size and alignment were compared; that the
         // function is of type `F` is the caller's promise; it stays as long as `self` keeps the crate.
@@ -102,10 +100,6 @@ impl fmt::Display for LoadedSection {
 
 impl fmt::Debug for LoadedSection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "LoadedSection({self}, {}, {:#x}, {} bytes)",
-            self.typ, self.address, self.size
-        )
+        write!(f, "LoadedSection({self}, {}, {:#x}, {} bytes)", self.typ, self.address, self.size)
     }
 }

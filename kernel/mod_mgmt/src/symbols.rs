@@ -39,17 +39,10 @@ impl CrateSymbols {
         addresses: Addresses,
     ) -> Result<Self, LoadError> {
         let mut sections = Vec::new();
-        let count = layout
-            .sections()
-            .iter()
-            .map(|section| section.index + 1)
-            .max()
-            .unwrap_or(0);
+        let count = layout.sections().iter().map(|section| section.index + 1).max().unwrap_or(0);
         sections
             .try_reserve_exact(count)
-            .map_err(|_| LoadError::OutOfMemory {
-                what: "a crate's list of sections",
-            })?;
+            .map_err(|_| LoadError::OutOfMemory { what: "a crate's list of sections" })?;
         sections.resize_with(count, || None);
         for section in layout.sections() {
             let address = match section.segment {
@@ -58,36 +51,20 @@ impl CrateSymbols {
                 Segment::Data => addresses.data + section.offset,
                 Segment::TlsZeros => 0,
             };
-            let tls_offset = section
-                .kind
-                .is_tls()
-                .then_some(addresses.tls + section.tls_offset);
-            sections[section.index] = Some(SectionPlace {
-                kind: section.kind,
-                address,
-                tls_offset,
-                size: section.size,
-            });
+            let tls_offset = section.kind.is_tls().then_some(addresses.tls + section.tls_offset);
+            sections[section.index] =
+                Some(SectionPlace { kind: section.kind, address, tls_offset, size: section.size });
         }
-        Ok(CrateSymbols {
-            crate_name,
-            bytes,
-            location,
-            sections,
-        })
+        Ok(CrateSymbols { crate_name, bytes, location, sections })
     }
 
     pub(crate) fn table(&self) -> SymbolTable<'_> {
         // The location was checked when the object was parsed, and the bytes do not change.
-        SymbolTable::at(&self.bytes, &self.location)
-            .expect("a checked symbol table stays where it is")
+        SymbolTable::at(&self.bytes, &self.location).expect("a checked symbol table stays where it is")
     }
 
     pub(crate) fn sections(&self) -> impl Iterator<Item = (usize, &SectionPlace)> {
-        self.sections
-            .iter()
-            .enumerate()
-            .filter_map(|(index, section)| Some((index, section.as_ref()?)))
+        self.sections.iter().enumerate().filter_map(|(index, section)| Some((index, section.as_ref()?)))
     }
 
     pub(crate) fn section_of(&self, symbol: &Symbol) -> Option<&SectionPlace> {
@@ -101,22 +78,17 @@ impl CrateSymbols {
             return SymbolValue::Address(symbol.value);
         }
         match self.section_of(symbol) {
-            Some(SectionPlace {
-                tls_offset: Some(offset),
-                ..
-            }) => SymbolValue::ThreadOffset((*offset as u64).wrapping_add(symbol.value) as i64),
-            Some(section) => {
-                SymbolValue::Address((section.address as u64).wrapping_add(symbol.value))
+            Some(SectionPlace { tls_offset: Some(offset), .. }) => {
+                SymbolValue::ThreadOffset((*offset as u64).wrapping_add(symbol.value) as i64)
             }
+            Some(section) => SymbolValue::Address((section.address as u64).wrapping_add(symbol.value)),
             None => SymbolValue::Unresolved,
         }
     }
 
     /// The function or variable that holds `address`, with its own address.
     pub(crate) fn containing(&self, address: usize) -> Option<(Symbol, usize)> {
-        let (section, place) = self
-            .sections()
-            .find(|(_, section)| section.contains(address))?;
+        let (section, place) = self.sections().find(|(_, section)| section.contains(address))?;
         let offset = (address - place.address) as u64;
         let holds = |symbol: &Symbol| {
             symbol.section as usize == section
@@ -148,9 +120,7 @@ pub(crate) struct SymbolMap {
 
 impl SymbolMap {
     pub(crate) const fn new() -> Self {
-        SymbolMap {
-            entries: HashTable::new(),
-        }
+        SymbolMap { entries: HashTable::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -161,28 +131,20 @@ impl SymbolMap {
     pub(crate) fn reserve(&mut self, count: usize) -> Result<(), LoadError> {
         self.entries
             .try_reserve(count, |entry| entry.hash)
-            .map_err(|_| LoadError::OutOfMemory {
-                what: "the symbol map",
-            })
+            .map_err(|_| LoadError::OutOfMemory { what: "the symbol map" })
     }
 
     pub(crate) fn insert(&mut self, entry: SymbolEntry) {
-        self.entries
-            .insert_unique(entry.hash, entry, |entry| entry.hash);
+        self.entries.insert_unique(entry.hash, entry, |entry| entry.hash);
     }
 
     /// All entries for a name with this hash.
     pub(crate) fn candidates(&self, hash: u64) -> impl Iterator<Item = SymbolEntry> + '_ {
-        self.entries
-            .iter_hash(hash)
-            .filter(move |entry| entry.hash == hash)
-            .copied()
+        self.entries.iter_hash(hash).filter(move |entry| entry.hash == hash).copied()
     }
 
     pub(crate) fn remove(&mut self, hash: u64, slot: u32, symbol: u32) {
-        let is_it = |entry: &SymbolEntry| {
-            entry.hash == hash && entry.slot == slot && entry.symbol == symbol
-        };
+        let is_it = |entry: &SymbolEntry| entry.hash == hash && entry.slot == slot && entry.symbol == symbol;
         if let Ok(entry) = self.entries.find_entry(hash, is_it) {
             entry.remove();
         }

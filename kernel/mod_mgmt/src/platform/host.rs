@@ -32,9 +32,7 @@ pub(crate) struct SegmentPages {
 
 impl SegmentPages {
     /// Makes segments of the given sizes in bytes, zeroed. `None` for those of size 0.
-    pub(crate) fn allocate<const N: usize>(
-        sizes: [usize; N],
-    ) -> Result<[Option<Self>; N], LoadError> {
+    pub(crate) fn allocate<const N: usize>(sizes: [usize; N]) -> Result<[Option<Self>; N], LoadError> {
         Ok(sizes.map(|size| {
             if size == 0 {
                 return None;
@@ -50,11 +48,7 @@ impl SegmentPages {
                 place += 1;
             }
             in_use.insert(place, start..start + size);
-            Some(SegmentPages {
-                start,
-                bytes: alloc::vec![0; size],
-                protection: Protection::Write,
-            })
+            Some(SegmentPages { start, bytes: alloc::vec![0; size], protection: Protection::Write })
         }))
     }
 
@@ -117,9 +111,7 @@ pub struct AreaMemoryOfPlatform {
 // SAFETY: the memory is allocated for this value alone, aligned to a page and zeroed, all of it at once.
 unsafe impl AreaMemory for AreaMemoryOfPlatform {
     fn reserve(size: usize) -> Option<Self> {
-        let layout = Layout::from_size_align(size, PAGE_SIZE)
-            .ok()
-            .filter(|layout| layout.size() > 0)?;
+        let layout = Layout::from_size_align(size, PAGE_SIZE).ok().filter(|layout| layout.size() > 0)?;
         // SAFETY: the size is not zero.
         let address = unsafe { alloc::alloc::alloc_zeroed(layout) } as usize;
         (address != 0).then_some(AreaMemoryOfPlatform { address, layout })

@@ -4,8 +4,7 @@ use core::ops::Range;
 
 use kernel_config::memory::{CRATE_WINDOW_LAST, CRATE_WINDOW_START, PAGE_SIZE};
 use memory::{
-    AllocatedPages, MappedPages, Mapper, Page, PageRange, PteFlags, VirtualAddress,
-    allocate_pages_in_range,
+    AllocatedPages, MappedPages, Mapper, Page, PageRange, PteFlags, VirtualAddress, allocate_pages_in_range,
 };
 use unwind::{CodeRangeGuard, RegisterError, UnwindInfo};
 
@@ -22,9 +21,7 @@ pub(crate) struct SegmentPages {
 
 impl SegmentPages {
     /// Maps segments of the given sizes in bytes one after the other, writable and zeroed. `None` for those of size 0.
-    pub(crate) fn allocate<const N: usize>(
-        sizes: [usize; N],
-    ) -> Result<[Option<Self>; N], LoadError> {
+    pub(crate) fn allocate<const N: usize>(sizes: [usize; N]) -> Result<[Option<Self>; N], LoadError> {
         let mut segments = [const { None }; N];
         let pages = sizes.iter().map(|size| size.div_ceil(PAGE_SIZE)).sum();
         if pages == 0 {
@@ -45,15 +42,12 @@ impl SegmentPages {
                 core::mem::replace(&mut rest, AllocatedPages::empty())
             } else {
                 let whole = core::mem::replace(&mut rest, AllocatedPages::empty());
-                let (pages, after) = whole
-                    .split(end)
-                    .map_err(|_| LoadError::Memory("pages could not be split"))?;
+                let (pages, after) =
+                    whole.split(end).map_err(|_| LoadError::Memory("pages could not be split"))?;
                 rest = after;
                 pages
             };
-            let pages = Mapper::current()
-                .map_allocated_pages(pages, flags)
-                .map_err(LoadError::Memory)?;
+            let pages = Mapper::current().map_allocated_pages(pages, flags).map_err(LoadError::Memory)?;
             *segment = Some(SegmentPages { pages, size });
         }
         Ok(segments)
@@ -67,9 +61,7 @@ impl SegmentPages {
 
     /// The segment's bytes, as long as it is writable.
     pub(crate) fn bytes_mut(&mut self) -> Result<&mut [u8], LoadError> {
-        self.pages
-            .as_slice_mut(0, self.size)
-            .map_err(LoadError::Memory)
+        self.pages.as_slice_mut(0, self.size).map_err(LoadError::Memory)
     }
 
     /// The segment's bytes.
@@ -85,9 +77,7 @@ impl SegmentPages {
             Protection::Read => flags,
             Protection::Write => return Ok(()),
         };
-        self.pages
-            .remap(&mut Mapper::current(), flags)
-            .map_err(LoadError::Memory)
+        self.pages.remap(&mut Mapper::current(), flags).map_err(LoadError::Memory)
     }
 
     /// How the pages are mapped.
