@@ -95,6 +95,10 @@ impl Allocator {
         Ok(())
     }
 
+    pub(crate) fn free_frames(&self) -> usize {
+        self.free.free()
+    }
+
     pub(crate) fn statistics(&self) -> FrameStatistics {
         FrameStatistics {
             free: self.free.free(),

@@ -120,6 +120,11 @@ pub fn statistics() -> FrameStatistics {
     ALLOCATOR.lock().statistics()
 }
 
+/// How many general frames nobody owns at this moment.
+pub fn free_frames() -> usize {
+    ALLOCATOR.lock().free_frames()
+}
+
 /// Whether all of these frames are usable RAM that anyone may get, now or later. False for an empty range.
 ///
 /// Such frames hold what their last owner left in them, and no device or firmware: they may and should be zeroed.

@@ -86,6 +86,16 @@ impl Mapper {
         self.lock().lookup(page.number()).map(|(entry, _)| entry.flags())
     }
 
+    /// The first mapping at or after `from`: where it begins, of how many bytes the page is, and its flags.
+    ///
+    /// For those who check or list what is mapped. An iteration is not a snapshot: mappings come and go meanwhile.
+    pub fn next_mapped(&self, from: VirtualAddress) -> Option<(VirtualAddress, usize, PteFlagsArch)> {
+        let page = Page::<memory_structs::Page4K>::containing_address(from);
+        let (page, level, flags) = self.lock().next_mapped(page.number())?;
+        let shift = kernel_config::memory::PAGE_SHIFT;
+        Some((VirtualAddress::new_canonical(page << shift), span(level) << shift, flags))
+    }
+
     /// Writes the page table entry of an address, for a person to read.
     ///
     /// # Errors
@@ -219,6 +229,10 @@ impl Mapper {
         count: usize,
         flags: PteFlagsArch,
     ) -> Result<(), &'static str> {
+        // What is bound to fail should neither take others' last frames for a while, nor zero them first.
+        if count > frame_allocator::free_frames() {
+            return Err(MapError::OutOfFrames.into());
+        }
         let mut done = 0;
         while done < count {
             let page = first + done;

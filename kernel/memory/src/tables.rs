@@ -235,6 +235,33 @@ impl Tables {
         None
     }
 
+    /// The first page at or after `from` that is mapped, the level of its entry, and its flags.
+    pub(crate) fn next_mapped(&self, from: usize) -> Option<(usize, usize, PteFlagsArch)> {
+        // Page numbers between the halves are those of no address.
+        const END_OF_LOWER_HALF: usize = 1 << 35;
+        const END: usize = 1 << 52;
+        const START_OF_UPPER_HALF: usize = END - END_OF_LOWER_HALF;
+        let mut page = from;
+        while page < END {
+            let mut table = self.p4;
+            let mut level = 4;
+            let skip = loop {
+                // SAFETY: an entry of a live table; the lock is held.
+                let e = unsafe { *entry(table, index(page, level)) };
+                if e.is_unused() {
+                    break span(level);
+                }
+                match e.table() {
+                    Some(next) if level > 1 => (table, level) = (next, level - 1),
+                    _ => return Some((page & !(span(level) - 1), level, e.flags())),
+                }
+            };
+            let next = (page / skip + 1) * skip;
+            page = if next == END_OF_LOWER_HALF { START_OF_UPPER_HALF } else { next };
+        }
+        None
+    }
+
     /// Calls `f` for what is mapped in `from..end`, whole huge pages as such, and splits those that lie only partly in it.
     /// `f` gets the path, the level, and how many entries of that table to look at: none if there is a table but nothing in
     /// the entry.

@@ -182,6 +182,69 @@ fn writable_and_executable_is_refused_everywhere() {
 }
 
 #[test]
+fn nothing_that_is_mapped_is_writable_and_executable() {
+    let _turn = turn();
+    let low = create_mapping(8192, RW).unwrap();
+    let high = allocate_pages_at(at(0x7FFF_FFFF_F000), 1).unwrap();
+    let high = Mapper::current().map_allocated_pages(high, RO).unwrap();
+    let (mut from, mut seen) = (VirtualAddress::zero(), Vec::new());
+    while let Some((start, size, flags)) = Mapper::current().next_mapped(from) {
+        assert!(!flags.violates_w_xor_x(), "{start}");
+        seen.push((start, size));
+        from = start + size;
+    }
+    assert_eq!(seen[0], (low.start_address(), 4096));
+    assert_eq!(seen[1], (low.start_address() + 4096, 4096));
+    assert_eq!(seen[2], (high.start_address(), 4096));
+    assert_eq!(seen[3], (at(PHYS_MAP_BASE), 2 << 20));
+    // 3 pages of text, 1 of rodata, 4 of data, 7 of stack.
+    let image = seen.iter().filter(|(start, _)| start.value() >= KERNEL_OFFSET).count();
+    assert_eq!(image, 15);
+    assert_eq!(seen.last().unwrap().0.value(), KERNEL_OFFSET + IMAGE + 0xF000);
+}
+
+#[test]
+fn the_physical_map_uses_the_largest_pages() {
+    let turn = turn();
+    let p4 = crate::tables::new_table().unwrap();
+    let mut mapper = Mapper::of(p4);
+    let (m2, g1) = (512, 512 * 512);
+    // The way that ranges of RAM look: 640 KiB, then all up to 3 GiB less a little, then from 4 GiB on.
+    for (start, end) in [(0, 0x9F), (0x100, 3 * g1 - 0x100), (4 * g1, 6 * g1 + m2 + 1)] {
+        mapper.map_physical(PHYS_MAP_BASE, start, end, true).unwrap();
+    }
+    let found_at = |mapper: &Mapper, frame: usize| {
+        mapper.next_mapped(at(PHYS_MAP_BASE + frame * 4096)).map(|found| (found.0.value(), found.1))
+    };
+    for (frame, size) in [
+        (0, 2 << 20),
+        (0x100, 2 << 20),
+        (g1 - 1, 2 << 20),
+        (g1, 1 << 30),
+        (2 * g1 - 1, 1 << 30),
+        (2 * g1, 2 << 20),
+        (3 * g1 - 0x101, 2 << 20),
+        (4 * g1, 1 << 30),
+        (6 * g1 - 1, 1 << 30),
+        (6 * g1 + m2, 2 << 20),
+    ] {
+        let start = PHYS_MAP_BASE + (frame & !(size / 4096 - 1)) * 4096;
+        assert_eq!(found_at(&mapper, frame), Some((start, size)));
+        let physical = mapper.translate(at(PHYS_MAP_BASE + frame * 4096 + 5)).unwrap();
+        assert_eq!(physical.value(), frame * 4096 + 5);
+    }
+    assert_eq!(found_at(&mapper, 3 * g1), found_at(&mapper, 4 * g1), "no RAM, no mapping");
+    assert_eq!(found_at(&mapper, 6 * g1 + 2 * m2), None);
+    // Unmapping all of it gives the tables back; the entries own no frames.
+    let mut unmapped = 0;
+    mapper.unmap(PHYS_MAP_BASE >> 12, 7 * g1, &mut unmapped, |_| panic!("RAM is nobody's")).unwrap();
+    assert_eq!(unmapped, 5 * g1 + 2 * m2);
+    let into_unmapped = crate::tables::INTO_UNMAPPED_FRAMES.get().unwrap();
+    drop(into_unmapped(FrameRange::new(p4, p4)));
+    assert_eq!(statistics(), turn.before);
+}
+
+#[test]
 fn remap_changes_flags_and_flushes() {
     let _turn = turn();
     let mut mapped = create_mapping(3 * 4096, RW).unwrap();
