@@ -1,0 +1,57 @@
+//! The timer interrupt that lets tasks take turns.
+//!
+//! The policy and the queues are in `task::scheduler`; this crate makes time pass: every millisecond the local APIC's timer
+//! interrupts, wakes who slept long enough, charges the running task, and shows a guest that was asked to end to whoever can
+//! end it. When the running task's time is up, the end of the interrupt preempts it.
+#![no_std]
+
+use core::fmt;
+use interrupts::{EoiBehaviour, SavedRegisters};
+use time::Instant;
+
+/// The timer's vector: above those of devices, so that it is served first.
+pub const TIMER_VECTOR: u8 = 0xF0;
+/// Time between timer interrupts, in microseconds.
+pub const TICK_MICROSECONDS: u32 = 1000;
+
+/// Why there is no preemption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchedulerError {
+    /// The handler at this address has the timer's vector already.
+    VectorTaken(usize),
+    /// The timer cannot be used.
+    Timer(apic::ApicError),
+}
+
+impl fmt::Display for SchedulerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VectorTaken(address) => {
+                write!(f, "the timer's vector {TIMER_VECTOR:#x} is taken by the handler at {address:#x}")
+            }
+            Self::Timer(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl core::error::Error for SchedulerError {}
+
+/// Starts preemption on the boot CPU. Needs tasks (`spawn::init`), interrupts, the APIC, and a monotonic clock. Interrupts
+/// should be off, and can be turned on afterwards.
+///
+/// # Errors
+/// See [`SchedulerError`].
+pub fn init() -> Result<(), SchedulerError> {
+    interrupts::register_interrupt(TIMER_VECTOR, handle_timer).map_err(SchedulerError::VectorTaken)?;
+    task::init_preemption();
+    let start = Instant::now();
+    let clock = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    apic::start_timer(TIMER_VECTOR, TICK_MICROSECONDS, clock).map_err(SchedulerError::Timer)
+}
+
+/// The timer's interrupt handler.
+fn handle_timer(registers: &mut SavedRegisters) -> EoiBehaviour {
+    task::scheduler::timer_tick();
+    signal_handler::run_interrupt_hook(registers);
+    EoiBehaviour::HandlerDidNotSendEoi
+}
