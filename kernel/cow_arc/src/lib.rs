@@ -18,6 +18,7 @@ use core::{fmt, ops::Deref};
 
 /// A shared reference to a `T` that is copied on write. See the crate's documentation.
 pub struct CowArc<T> {
+    #[expect(clippy::redundant_allocation, reason = "the two counts are what this type is for")]
     /// One outer allocation per owner, one inner per value.
     owner: Arc<Arc<T>>,
 }

@@ -41,12 +41,7 @@ impl<M: AreaMemory> Area<M> {
         if !memory.commit(0..committed) {
             return Err(LocalStorageInitializerError::OutOfMemory);
         }
-        let area = Area {
-            memory,
-            thread_pointer_offset,
-            committed,
-            static_size,
-        };
+        let area = Area { memory, thread_pointer_offset, committed, static_size };
         area.write(thread_pointer_offset, &area.thread_pointer().to_ne_bytes());
         Ok(area)
     }
@@ -56,10 +51,7 @@ impl<M: AreaMemory> Area<M> {
     }
 
     /// Makes sure that `end` bytes from the thread pointer on are committed.
-    pub(crate) fn commit_dynamic(
-        &mut self,
-        end: usize,
-    ) -> Result<(), LocalStorageInitializerError> {
+    pub(crate) fn commit_dynamic(&mut self, end: usize) -> Result<(), LocalStorageInitializerError> {
         let wanted = (self.thread_pointer_offset + end).next_multiple_of(PAGE_SIZE);
         if wanted > self.committed {
             if !self.memory.commit(self.committed..wanted) {
@@ -98,9 +90,7 @@ impl<M: AreaMemory> Area<M> {
     /// If they are not committed.
     fn place(&self, start: usize, size: usize) -> *mut u8 {
         assert!(
-            start
-                .checked_add(size)
-                .is_some_and(|end| end <= self.committed),
+            start.checked_add(size).is_some_and(|end| end <= self.committed),
             "only committed memory is written"
         );
         (self.memory.address() + start) as *mut u8

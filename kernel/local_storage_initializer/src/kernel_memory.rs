@@ -15,9 +15,7 @@ pub struct KernelAreaMemory {
 // is dropped; frames are zeroed when committed.
 unsafe impl AreaMemory for KernelAreaMemory {
     fn reserve(size: usize) -> Option<Self> {
-        reserve_pages(size)
-            .ok()
-            .map(|pages| KernelAreaMemory { pages })
+        reserve_pages(size).ok().map(|pages| KernelAreaMemory { pages })
     }
 
     fn address(&self) -> usize {
@@ -25,8 +23,6 @@ unsafe impl AreaMemory for KernelAreaMemory {
     }
 
     fn commit(&mut self, range: Range<usize>) -> bool {
-        self.pages
-            .commit(range, PteFlags::new().valid(true).writable(true))
-            .is_ok()
+        self.pages.commit(range, PteFlags::new().valid(true).writable(true)).is_ok()
     }
 }

@@ -77,10 +77,7 @@ impl fmt::Display for LocalStorageInitializerError {
                 DYNAMIC_SIZE >> 10
             ),
             LocalStorageInitializerError::InvalidAlignment(alignment) => {
-                write!(
-                    f,
-                    "thread-local variables cannot be aligned to {alignment} bytes"
-                )
+                write!(f, "thread-local variables cannot be aligned to {alignment} bytes")
             }
             LocalStorageInitializerError::AlreadyInUse => {
                 f.write_str("the base image's thread-local variables are set already")
@@ -122,11 +119,7 @@ struct Section {
 impl<M> Inner<M> {
     /// Where the last dynamic section ends.
     fn dynamic_end(&self) -> usize {
-        self.sections
-            .last()
-            .map_or(FIRST_DYNAMIC_OFFSET, |section| {
-                section.offset + section.size
-            })
+        self.sections.last().map_or(FIRST_DYNAMIC_OFFSET, |section| section.offset + section.size)
     }
 
     /// The first gap of `size` bytes: its offset and its place among the sections.
@@ -134,10 +127,7 @@ impl<M> Inner<M> {
         let mut end_of_previous = FIRST_DYNAMIC_OFFSET;
         for place in 0..=self.sections.len() {
             let offset = end_of_previous.next_multiple_of(alignment);
-            let limit = self
-                .sections
-                .get(place)
-                .map_or(DYNAMIC_SIZE, |section| section.offset);
+            let limit = self.sections.get(place).map_or(DYNAMIC_SIZE, |section| section.offset);
             if offset.checked_add(size).is_some_and(|end| end <= limit) {
                 return Some((offset, place));
             }
@@ -207,33 +197,16 @@ impl<M: AreaMemory> TlsInitializer<M> {
         }
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
-        let (offset, place) = inner
-            .find_gap(size, alignment)
-            .ok_or(LocalStorageInitializerError::NoRemainingSpace { size })?;
-        inner
-            .sections
-            .try_reserve(1)
-            .map_err(|_| LocalStorageInitializerError::OutOfMemory)?;
+        let (offset, place) =
+            inner.find_gap(size, alignment).ok_or(LocalStorageInitializerError::NoRemainingSpace { size })?;
+        inner.sections.try_reserve(1).map_err(|_| LocalStorageInitializerError::OutOfMemory)?;
         for area in inner.areas.iter_mut().flatten() {
             area.commit_dynamic(offset + size)?;
         }
         let id = inner.next_id;
         inner.next_id += 1;
-        inner.sections.insert(
-            place,
-            Section {
-                id,
-                offset,
-                size,
-                image: Vec::new(),
-            },
-        );
-        Ok(TlsSection {
-            initializer: self,
-            id,
-            offset,
-            size,
-        })
+        inner.sections.insert(place, Section { id, offset, size, image: Vec::new() });
+        Ok(TlsSection { initializer: self, id, offset, size })
     }
 
     /// Makes an area for a new task, with the initial values of all thread-local variables there are.
@@ -256,20 +229,13 @@ impl<M: AreaMemory> TlsInitializer<M> {
         let index = match inner.areas.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
-                inner
-                    .areas
-                    .try_reserve(1)
-                    .map_err(|_| LocalStorageInitializerError::OutOfMemory)?;
+                inner.areas.try_reserve(1).map_err(|_| LocalStorageInitializerError::OutOfMemory)?;
                 inner.areas.push(None);
                 inner.areas.len() - 1
             }
         };
         inner.areas[index] = Some(area);
-        Ok(TlsDataImage {
-            initializer: self,
-            index,
-            thread_pointer,
-        })
+        Ok(TlsDataImage { initializer: self, index, thread_pointer })
     }
 
     /// How many bytes loaded crates' sections take, how many such sections there are, and how many live areas.
@@ -332,24 +298,16 @@ impl<M: AreaMemory> TlsSection<M> {
     /// # Panics
     /// If `image` is larger than the section.
     pub fn publish(&self, image: &[u8]) -> Result<(), LocalStorageInitializerError> {
-        assert!(
-            image.len() <= self.size,
-            "the initial values fit their section"
-        );
+        assert!(image.len() <= self.size, "the initial values fit their section");
         let mut kept = Vec::new();
-        kept.try_reserve_exact(image.len())
-            .map_err(|_| LocalStorageInitializerError::OutOfMemory)?;
+        kept.try_reserve_exact(image.len()).map_err(|_| LocalStorageInitializerError::OutOfMemory)?;
         kept.extend_from_slice(image);
         let mut inner = self.initializer.inner.lock();
         let inner = &mut *inner;
         for area in inner.areas.iter_mut().flatten() {
             area.write_dynamic(self.offset, self.size, image);
         }
-        if let Some(section) = inner
-            .sections
-            .iter_mut()
-            .find(|section| section.id == self.id)
-        {
+        if let Some(section) = inner.sections.iter_mut().find(|section| section.id == self.id) {
             section.image = kept;
         }
         Ok(())
@@ -359,11 +317,7 @@ impl<M: AreaMemory> TlsSection<M> {
 impl<M: AreaMemory> Drop for TlsSection<M> {
     fn drop(&mut self) {
         let mut inner = self.initializer.inner.lock();
-        if let Some(place) = inner
-            .sections
-            .iter()
-            .position(|section| section.id == self.id)
-        {
+        if let Some(place) = inner.sections.iter().position(|section| section.id == self.id) {
             let section = inner.sections.remove(place);
             drop(inner);
             drop(section);
@@ -399,10 +353,7 @@ impl<M: AreaMemory> TlsDataImage<M> {
     pub unsafe fn set_as_current_tls(&self) {
         /// `IA32_FS_BASE`: Intel SDM volume 4, table 2-2.
         const IA32_FS_BASE: u32 = 0xC000_0100;
-        let (low, high) = (
-            self.thread_pointer as u32,
-            (self.thread_pointer >> 32) as u32,
-        );
+        let (low, high) = (self.thread_pointer as u32, (self.thread_pointer >> 32) as u32);
         // SAFETY: the register exists on every 64-bit CPU and the value is a canonical address. What the new base means for
         // thread-local variables is the caller's promise.
         unsafe {

@@ -32,8 +32,8 @@ unsafe impl AreaMemory for HostMemory {
 
     fn commit(&mut self, range: Range<usize>) -> bool {
         assert!(
-            range.start % PAGE_SIZE == 0
-                && range.end % PAGE_SIZE == 0
+            range.start.is_multiple_of(PAGE_SIZE)
+                && range.end.is_multiple_of(PAGE_SIZE)
                 && range.end <= self.layout.size()
         );
         let left = PAGES_LEFT.get().checked_sub(range.len() / PAGE_SIZE);
@@ -52,9 +52,7 @@ type Initializer = TlsInitializer<HostMemory>;
 
 fn initializer(image: &'static [u8], size: usize, alignment: usize) -> &'static Initializer {
     let initializer: &'static Initializer = Box::leak(Box::default());
-    initializer
-        .set_static_block(image, size, alignment)
-        .unwrap();
+    initializer.set_static_block(image, size, alignment).unwrap();
     initializer
 }
 
@@ -69,15 +67,9 @@ fn the_base_image_lies_below_the_thread_pointer() {
     let area = initializer.get_data().unwrap();
     assert_eq!(area.fs_base() % MAX_ALIGNMENT, 0);
     assert_eq!(initializer.static_offset(0), -32);
-    assert_eq!(
-        bytes(&area, initializer.static_offset(0), 8),
-        [1, 2, 3, 4, 5, 0, 0, 0]
-    );
+    assert_eq!(bytes(&area, initializer.static_offset(0), 8), [1, 2, 3, 4, 5, 0, 0, 0]);
     assert_eq!(bytes(&area, 0, 8), area.fs_base().to_ne_bytes());
-    assert_eq!(
-        initializer.set_static_block(&[], 8, 8),
-        Err(LocalStorageInitializerError::AlreadyInUse)
-    );
+    assert_eq!(initializer.set_static_block(&[], 8, 8), Err(LocalStorageInitializerError::AlreadyInUse));
 }
 
 #[test]
@@ -111,21 +103,12 @@ fn a_freed_place_is_used_again_and_clean() {
     assert_eq!(third.offset(), offset);
     third.publish(&[1]).unwrap();
     assert_eq!(bytes(&area, offset as isize, 32)[..4], [1, 0, 0, 0]);
-    assert!(
-        bytes(&area, offset as isize + 1, 31)
-            .iter()
-            .all(|byte| *byte == 0)
-    );
+    assert!(bytes(&area, offset as isize + 1, 31).iter().all(|byte| *byte == 0));
     assert_eq!(initializer.usage().dynamic_sections, 3);
     drop((second, too_big, third));
     assert_eq!(
         initializer.usage(),
-        TlsUsage {
-            static_bytes: 0,
-            dynamic_bytes: 0,
-            dynamic_sections: 0,
-            areas: 1
-        }
+        TlsUsage { static_bytes: 0, dynamic_bytes: 0, dynamic_sections: 0, areas: 1 }
     );
     drop(area);
     assert_eq!(initializer.usage().areas, 0);
@@ -145,9 +128,7 @@ fn many_sections_never_overlap() {
         let (size, alignment) = (1 + (state >> 8) as usize % 900, 1 << ((state >> 20) % 8));
         if let Ok(section) = initializer.add_new_dynamic_section(size, alignment) {
             assert_eq!(section.offset() % alignment, 0);
-            assert!(
-                section.offset() >= FIRST_DYNAMIC_OFFSET && section.offset() + size <= DYNAMIC_SIZE
-            );
+            assert!(section.offset() >= FIRST_DYNAMIC_OFFSET && section.offset() + size <= DYNAMIC_SIZE);
             for other in &sections {
                 let apart = section.offset() + size <= other.offset()
                     || other.offset() + other.size() <= section.offset();
@@ -163,52 +144,25 @@ fn many_sections_never_overlap() {
 fn what_cannot_be_is_refused_and_changes_nothing() {
     let initializer = initializer(&[], 0, 1);
     let usage = initializer.usage();
-    let error = |size, alignment| {
-        initializer
-            .add_new_dynamic_section(size, alignment)
-            .err()
-            .unwrap()
-    };
-    assert_eq!(
-        error(8, 3),
-        LocalStorageInitializerError::InvalidAlignment(3)
-    );
-    assert_eq!(
-        error(8, 8192),
-        LocalStorageInitializerError::InvalidAlignment(8192)
-    );
-    assert_eq!(
-        error(usize::MAX, 1),
-        LocalStorageInitializerError::NoRemainingSpace { size: usize::MAX }
-    );
-    assert_eq!(
-        error(DYNAMIC_SIZE, 1),
-        LocalStorageInitializerError::NoRemainingSpace { size: DYNAMIC_SIZE }
-    );
+    let error = |size, alignment| initializer.add_new_dynamic_section(size, alignment).err().unwrap();
+    assert_eq!(error(8, 3), LocalStorageInitializerError::InvalidAlignment(3));
+    assert_eq!(error(8, 8192), LocalStorageInitializerError::InvalidAlignment(8192));
+    assert_eq!(error(usize::MAX, 1), LocalStorageInitializerError::NoRemainingSpace { size: usize::MAX });
+    assert_eq!(error(DYNAMIC_SIZE, 1), LocalStorageInitializerError::NoRemainingSpace { size: DYNAMIC_SIZE });
     assert_eq!(initializer.usage(), usage);
 }
 
 #[test]
 fn running_out_of_memory_is_an_error() {
     let initializer = initializer(&[], 0, 1);
-    let _areas = [
-        initializer.get_data().unwrap(),
-        initializer.get_data().unwrap(),
-    ];
+    let _areas = [initializer.get_data().unwrap(), initializer.get_data().unwrap()];
     PAGES_LEFT.set(2);
     let error = initializer.add_new_dynamic_section(3 * PAGE_SIZE, 8).err();
     assert_eq!(error, Some(LocalStorageInitializerError::OutOfMemory));
     assert_eq!(initializer.usage().dynamic_sections, 0);
     PAGES_LEFT.set(0);
-    assert_eq!(
-        initializer.get_data().err(),
-        Some(LocalStorageInitializerError::OutOfMemory)
-    );
+    assert_eq!(initializer.get_data().err(), Some(LocalStorageInitializerError::OutOfMemory));
     assert_eq!(initializer.usage().areas, 2);
     PAGES_LEFT.set(usize::MAX);
-    assert!(
-        initializer
-            .add_new_dynamic_section(3 * PAGE_SIZE, 8)
-            .is_ok()
-    );
+    assert!(initializer.add_new_dynamic_section(3 * PAGE_SIZE, 8).is_ok());
 }

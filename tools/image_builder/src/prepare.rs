@@ -317,3 +317,6 @@ impl Writer {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests;
