@@ -123,7 +123,17 @@ static INFO: spin::Once<AcpiInfo> = spin::Once::new();
 /// The root of the tables cannot be found or read. Damage further down leaves that part of [`AcpiInfo`] out and is
 /// logged.
 pub fn init(root_pointer: Option<usize>) -> Result<&'static AcpiInfo, AcpiError> {
-    INFO.try_call_once(|| read_all(&MappedMemory, root_pointer))
+    INFO.try_call_once(|| {
+        let info = read_all(&MappedMemory, root_pointer)?;
+        let (processors, io_apics) =
+            info.madt.as_ref().map_or((0, 0), |madt| (madt.processors.len(), madt.io_apics.len()));
+        log::info!(
+            "ACPI tables: {processors} processors, {io_apics} I/O APICs, HPET {}, S5 {}",
+            if info.hpet.is_some() { "present" } else { "absent" },
+            if info.s5.is_some() { "known" } else { "unknown" },
+        );
+        Ok(info)
+    })
 }
 
 /// What [`init`] has read.

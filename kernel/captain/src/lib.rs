@@ -31,6 +31,13 @@ pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
         // A machine without ACPI's tables still has a clock, a timer and a serial port.
         log::warn!("ACPI: {reason}");
     }
+    // The time stamp counter is measured by either of these two; without them by the PIT, which is less exact.
+    if let Err(reason) = pm_timer::init() {
+        log::info!("{reason}");
+    }
+    if let Err(reason) = hpet::init() {
+        log::info!("{reason}");
+    }
     tsc::init().map_err(failed("the time stamp counter"))?;
     if let Err(reason) = rtc::init() {
         log::warn!("the wall clock: {reason}");
