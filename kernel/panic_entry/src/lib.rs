@@ -92,6 +92,12 @@ fn panic_impl(info: &PanicInfo<'_>) -> ! {
     halt(format_args!("{info}"))
 }
 
+/// Address of the panic handler: in a backtrace, its frame separates what panicked from what deals with that.
+#[cfg(target_os = "theseus")]
+pub fn panic_handler_address() -> usize {
+    panic_impl as *const () as usize
+}
+
 /// An allocation that cannot fail has failed. It is a panic like any other, so it ends the task.
 #[cfg(target_os = "theseus")]
 #[alloc_error_handler]

@@ -22,4 +22,4 @@ mod trace;
 pub use frame_pointers::walk_frame_pointers;
 pub use symbol::{Symbol, Symbolizer, SymbolizerGuard, TooManySymbolizers, register_symbolizer, symbolize};
 #[cfg(target_os = "theseus")]
-pub use trace::{print_stack_trace, stack_trace};
+pub use trace::{print_stack_trace, print_stack_trace_after, stack_trace};

@@ -8,6 +8,7 @@ use crate::symbolize;
 
 /// Calls `on_each_frame` with each frame of the current stack, beginning with the caller's, until it returns false, the
 /// stack ends, or `max_recursion` frames were visited.
+#[inline(never)]
 pub fn stack_trace(on_each_frame: &mut dyn FnMut(&Frame) -> bool, max_recursion: Option<usize>) {
     let mut left = max_recursion.unwrap_or(usize::MAX);
     // This function's own frame comes first.
@@ -34,21 +35,54 @@ pub fn stack_trace(on_each_frame: &mut dyn FnMut(&Frame) -> bool, max_recursion:
 /// Those of `output`.
 #[inline(never)]
 pub fn print_stack_trace(output: &mut dyn fmt::Write, max_recursion: usize) -> fmt::Result {
-    let mut result = Ok(());
-    let mut number = 0usize;
-    let mut own = true;
+    // Of the frames that `stack_trace` shows, the first is this function's.
+    print_frames(output, max_recursion, 1)
+}
+
+/// Like [`print_stack_trace`], beginning with the frame after the first one of which `is_last_skipped` is true. If there
+/// is none, nothing is left out.
+///
+/// # Errors
+/// Those of `output`.
+#[inline(never)]
+pub fn print_stack_trace_after(
+    output: &mut dyn fmt::Write,
+    max_recursion: usize,
+    is_last_skipped: &dyn Fn(&Frame) -> bool,
+) -> fmt::Result {
+    let mut visited = 0;
+    let mut skipped = 1;
     stack_trace(
         &mut |frame| {
-            // The first frame is this function's.
-            if core::mem::take(&mut own) {
+            visited += 1;
+            if is_last_skipped(frame) {
+                skipped = visited;
+                return false;
+            }
+            true
+        },
+        None,
+    );
+    print_frames(output, max_recursion, skipped)
+}
+
+/// Writes at most `max_recursion` frames, without the first `skipped` ones, the first of which is the caller's.
+#[inline(always)]
+fn print_frames(output: &mut dyn fmt::Write, max_recursion: usize, skipped: usize) -> fmt::Result {
+    let mut result = Ok(());
+    let mut visited = 0;
+    stack_trace(
+        &mut |frame| {
+            visited += 1;
+            if visited <= skipped {
                 return true;
             }
+            let number = visited - skipped - 1;
             if number == max_recursion {
                 result = output.write_str("  ...: and so on\n");
                 return false;
             }
             result = print_frame(output, number, frame);
-            number += 1;
             result.is_ok()
         },
         None,

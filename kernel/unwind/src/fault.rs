@@ -111,6 +111,12 @@ impl FaultFrame {
     }
 }
 
+/// Address of the function that a fault seems to have called: in a backtrace, its frame separates what has faulted from what
+/// deals with that.
+pub fn fault_entry_address() -> usize {
+    fault_entry as *const () as usize
+}
+
 const _: () = assert!(size_of::<FaultFrame>().is_multiple_of(16), "the stack is aligned at the entry's call");
 
 /// Where a task goes on after a fault: calls the frame's handler. `rsp` points to the [`FaultFrame`].

@@ -62,7 +62,7 @@ pub use {
         ForeignException, UnwindFailed, UnwindFailure, catch_unwind, panic_depth, start_unwinding,
         start_unwinding_from_fault,
     },
-    fault::{FaultEntry, FaultFrame, FaultHandler},
+    fault::{FaultEntry, FaultFrame, FaultHandler, fault_entry_address},
 };
 
 /// All code there is.
