@@ -1,0 +1,230 @@
+//! What a panic, or a CPU exception that nobody handles, does to a task.
+//!
+//! First it is reported in the log: which task, where, why, and who called whom. Then the task's stack is unwound up to
+//! whoever catches, which at the latest is the function that every task starts with: the task ends with
+//! `ExitValue::Killed`, having dropped what it owned. What the person at the console sees is up to whoever joins the task.
+//!
+//! If unwinding is impossible the task ends all the same, without dropping anything: when nobody catches, in a function
+//! that must not unwind, when a value's drop panics while its stack is unwound, and when the report itself panics.
+//!
+//! Only a panic in an interrupt handler, or before there are tasks, stops the machine: there is nothing smaller to end.
+//!
+//! # Invariants
+//! - A panic takes no lock and waits for nothing, for it may have happened anywhere.
+//! - It needs memory only for the message, and does without when there is none.
+//! - Reports, nested ones included, are bounded in number and length, so a panic comes to an end.
+
+#![no_std]
+#![feature(allocator_api, panic_can_unwind, thread_local)]
+
+extern crate alloc;
+
+use alloc::{boxed::Box, string::String};
+use core::{
+    any::Any,
+    cell::Cell,
+    fmt::{self, Write},
+    panic::PanicInfo,
+};
+
+use logger::{LastWords, Sink};
+use task::{ExitableTaskRef, KillReason, PanicInfoOwned};
+use unwind::{FaultFrame, Frame, UnwindFailed};
+
+/// Frames that a report shows at most.
+const MAX_FRAMES: usize = 64;
+
+/// A task that panics while it unwinds, while it unwinds, and so on, is not unwound beyond this depth. Programs that mean
+/// well need 2: a value's drop may use something that panics, and catch that.
+const MAX_DEPTH: usize = 8;
+
+/// Whether the current task is being reported: a panic or fault then comes from the report.
+#[thread_local]
+static REPORTING: Cell<bool> = Cell::new(false);
+
+/// Makes panics of tasks end the task instead of the machine. To be called when there are tasks.
+pub fn init() {
+    panic_entry::set_panic_hook(panic_hook);
+}
+
+/// Called by the panic handler. If it returns, the machine stops.
+fn panic_hook(info: &PanicInfo<'_>) {
+    if cpu::in_interrupt() || task::with_current_task(|_| ()).is_err() {
+        let _ = writeln!(LastWords, "panic outside of any task");
+        print_stack(&mut LastWords);
+        return;
+    }
+    if REPORTING.replace(true) {
+        let _ = writeln!(Sink, "the report of a panic has panicked itself: {}", Place(info));
+        end_task(KillReason::Panic(PanicInfoOwned::default()));
+    }
+    let nested = if unwind::panic_depth() > 0 { ", while it unwinds," } else { "" };
+    report(format_args!("panicked{nested} {}: {}", Place(info), info.message()));
+    let reason = KillReason::Panic(owned(info));
+    REPORTING.set(false);
+    if !info.can_unwind() {
+        end_task(reason);
+    }
+    if unwind::panic_depth() >= MAX_DEPTH {
+        let _ = writeln!(Sink, "too many panics within panics");
+        end_task(reason);
+    }
+    give_up(unwind::start_unwinding(payload(reason)))
+}
+
+/// The handler of a [`FaultFrame`] for exceptions that nobody handles: reports the task and unwinds it.
+///
+/// # Safety
+/// As for any [`unwind::FaultHandler`]: only the entry of a fault frame may call it.
+pub unsafe extern "C-unwind" fn fault_handler(frame: &mut FaultFrame) -> ! {
+    let reason = KillReason::Exception(frame.vector as u8);
+    if REPORTING.replace(true) {
+        let _ = writeln!(Sink, "the report of a panic has failed with exception {}", frame.vector);
+        end_task(reason);
+    }
+    let what = Exception { vector: frame.vector, error_code: frame.error_code, address: frame.fault_address };
+    let at = frame.rip;
+    // SAFETY: whoever placed the frame has checked that there is stack at its stack pointer.
+    let bad_jump = unsafe { frame.leave_bad_address() };
+    let how = if bad_jump { ", where there is no code; it was called from below" } else { "" };
+    report(format_args!("stopped by {what} at {at:#x}{how}"));
+    REPORTING.set(false);
+    if unwind::panic_depth() >= MAX_DEPTH {
+        end_task(reason);
+    }
+    give_up(unwind::start_unwinding_from_fault(payload(reason)))
+}
+
+/// Writes what has happened to the current task, and its stack, to the log.
+#[inline(never)]
+fn report(what: fmt::Arguments<'_>) {
+    let _ = task::with_current_task(|task| writeln!(Sink, "task '{}' ({}) {what}", task.name, task.id));
+    print_stack(&mut Sink);
+}
+
+/// Writes the stack below the latest panic or fault.
+#[inline(never)]
+fn print_stack(output: &mut dyn Write) {
+    let panic_handler = Some(panic_entry::panic_handler_address());
+    let fault_entry = Some(unwind::fault_entry_address());
+    let deals_with_it = |frame: &Frame| frame.function == panic_handler || frame.function == fault_entry;
+    let _ = stack_trace::print_stack_trace_after(output, MAX_FRAMES, &deals_with_it);
+}
+
+/// Unwinding did not begin: ends the task without.
+fn give_up(failed: UnwindFailed) -> ! {
+    let _ = writeln!(Sink, "the task ends without dropping what it owns: {}", failed.reason);
+    end_task(match failed.payload.downcast::<KillReason>() {
+        Ok(reason) => *reason,
+        Err(_) => KillReason::Panic(PanicInfoOwned::default()),
+    })
+}
+
+/// Ends the current task, here and now.
+fn end_task(reason: KillReason) -> ! {
+    match task::get_my_current_task().and_then(ExitableTaskRef::obtain_for_unwinder) {
+        Some((task, end)) => end(task, reason),
+        None => panic_entry::halt(format_args!("the current task cannot be ended: {reason}")),
+    }
+}
+
+/// A [`KillReason`] as something to throw. Without memory for it, what is thrown is empty and stands for a panic.
+fn payload(reason: KillReason) -> Box<dyn Any + Send> {
+    /// Needs no memory in a box.
+    struct Unknown;
+
+    match Box::try_new(reason) {
+        Ok(reason) => reason,
+        Err(_) => Box::new(Unknown),
+    }
+}
+
+/// What is known of a panic, as far as there is memory for it.
+fn owned(info: &PanicInfo<'_>) -> PanicInfoOwned {
+    let place = info.location();
+    PanicInfoOwned {
+        payload: None,
+        msg: text(format_args!("{}", info.message())),
+        file: place.map_or(String::new(), |place| text(format_args!("{}", place.file()))),
+        line: place.map_or(0, |place| place.line()),
+        column: place.map_or(0, |place| place.column()),
+    }
+}
+
+/// Formats into a string that ends where memory does.
+fn text(arguments: fmt::Arguments<'_>) -> String {
+    struct AsFarAsMemoryGoes(String);
+
+    impl Write for AsFarAsMemoryGoes {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.try_reserve(text.len()).map_err(|_| fmt::Error)?;
+            self.0.push_str(text);
+            Ok(())
+        }
+    }
+
+    let mut text = AsFarAsMemoryGoes(String::new());
+    let _ = text.write_fmt(arguments);
+    text.0
+}
+
+/// `at file:line:column`
+struct Place<'a>(&'a PanicInfo<'a>);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.location() {
+            Some(place) => write!(f, "at {place}"),
+            None => f.write_str("at an unknown place"),
+        }
+    }
+}
+
+/// A CPU exception, in words.
+struct Exception {
+    vector: u64,
+    error_code: u64,
+    /// CR2 if it is a page fault.
+    address: u64,
+}
+
+impl fmt::Display for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Intel SDM vol. 3, table 6-1.
+        let name = match self.vector {
+            0 => "division by zero or too large a quotient",
+            1 => "a debug exception",
+            3 => "a breakpoint",
+            4 => "an overflow",
+            5 => "a bound that was exceeded",
+            6 => "an undefined instruction",
+            7 => "a floating-point unit that is not available",
+            11 => "a segment that is not present",
+            12 => "a fault of the stack segment",
+            13 => "a general protection fault",
+            14 => return self.page_fault(f),
+            16 => "a floating-point error",
+            17 => "an unaligned access",
+            19 => "a floating-point error of SSE",
+            vector => return write!(f, "exception {vector}"),
+        };
+        write!(f, "{name} (exception {}, error code {:#x})", self.vector, self.error_code)
+    }
+}
+
+impl Exception {
+    /// Intel SDM vol. 3, 4.7: bits of the error code.
+    fn page_fault(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const PROTECTION: u64 = 1 << 0;
+        const WRITE: u64 = 1 << 1;
+        const FETCH: u64 = 1 << 4;
+
+        let access = match self.error_code {
+            code if code & FETCH != 0 => "executing",
+            code if code & WRITE != 0 => "writing to",
+            _ => "reading from",
+        };
+        let why = if self.error_code & PROTECTION != 0 { "protected" } else { "unmapped" };
+        write!(f, "a page fault (exception 14) while {access} {why} memory at {:#x}", self.address)
+    }
+}
