@@ -100,7 +100,7 @@ impl ExitableTaskRef {
         }
         // The list of all tasks has a reference until the task is reaped, which is after it left the CPU.
         drop(task);
-        crate::scheduler::switch_to_next();
+        crate::scheduler::switch_to_next(crate::scheduler::Why::Called);
         // A task that is not runnable is never switched to; and the idle task is always there to be switched to.
         drop(interrupts);
         panic!("an exited task was continued");
@@ -165,6 +165,11 @@ pub fn set_kill_handler(handler: KillHandler) -> Result<(), &'static str> {
 /// Takes out what [`set_kill_handler`] set.
 pub fn take_kill_handler() -> Option<KillHandler> {
     with_current_task(|task| task.internals().inner.lock().kill_handler.take()).ok().flatten()
+}
+
+/// Whether this is the reaper task.
+pub(crate) fn is_reaper(task: &TaskRef) -> bool {
+    core::ptr::eq(REAPER.load(Ordering::Acquire), alloc::sync::Arc::as_ptr(task.exposed()))
 }
 
 /// Hands an exited orphan that has left its CPU to the reaper task. Runs inside the scheduler, so it only queues.

@@ -85,10 +85,10 @@ impl TaskRef {
     /// A second request does not change the reason of the first.
     ///
     /// # Errors
-    /// The task has ended already, or is the one its CPU needs for having nothing to do.
+    /// The task has ended already, or is one that the kernel cannot do without.
     pub fn kill(&self, reason: KillReason) -> Result<(), &'static str> {
-        if self.is_an_idle_task {
-            return Err("an idle task cannot be killed");
+        if self.is_an_idle_task || exit::is_reaper(self) {
+            return Err("the kernel needs this task");
         }
         if self.has_exited() {
             return Err("the task has already exited");

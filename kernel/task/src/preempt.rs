@@ -126,5 +126,5 @@ unsafe extern "C" fn preempt_trampoline() {
 
 /// The scheduler as the trampoline calls it.
 extern "C" fn switch_from_trampoline() {
-    scheduler::switch_to_next();
+    scheduler::switch_to_next(scheduler::Why::Preempted);
 }

@@ -1,8 +1,11 @@
 //! Who runs next: round robin among the tasks that are ready, on each CPU by itself.
 //!
-//! A queue holds exactly the tasks that are ready to run on its CPU and do not run now; blocked tasks are in none. The
-//! running task keeps its CPU until it blocks, calls [`schedule`], or has had [`TIMESLICE_TICKS`]. A task stays on the CPU
-//! it was first queued on.
+//! A queue holds the tasks that are ready to run on its CPU and do not run now; blocked tasks are in none. The running
+//! task keeps its CPU until it blocks, calls [`schedule`], or has had [`TIMESLICE_TICKS`]. A task stays on the CPU it was
+//! first queued on.
+//!
+//! A task that is preempted after it said that it blocks, but before it called [`schedule`], is on its way to look whether
+//! what it waits for has happened meanwhile: it stays in the queue, and leaves it when it calls [`schedule`] itself.
 
 use crate::TaskRef;
 use alloc::sync::Arc;
@@ -81,13 +84,22 @@ pub(crate) fn make_ready(task: &Arc<ExposedTask>) {
 /// Interrupts are as the caller had them when this returns. It must not be called from an interrupt handler.
 pub fn schedule() -> bool {
     let interrupts = hold_interrupts();
-    let switched = switch_to_next();
+    let switched = switch_to_next(Why::Called);
     drop(interrupts);
     switched
 }
 
+/// Why another task shall run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The running task called the scheduler.
+    Called,
+    /// Its time is up.
+    Preempted,
+}
+
 /// [`schedule`] with interrupts off already.
-pub(crate) fn switch_to_next() -> bool {
+pub(crate) fn switch_to_next(why: Why) -> bool {
     let current = crate::current_pointer();
     if current.is_null() || cpu::preemption_count() != 0 {
         return false;
@@ -100,7 +112,13 @@ pub(crate) fn switch_to_next() -> bool {
     cpu_queue.ticks_left.store(TIMESLICE_TICKS, Ordering::Relaxed);
     let next = {
         let mut queue = cpu_queue.queue.lock();
-        if previous.task.is_runnable() {
+        let stays = match previous.task.runstate() {
+            RunState::Runnable => true,
+            // See the module's documentation.
+            RunState::Blocked => why == Why::Preempted,
+            _ => false,
+        };
+        if stays {
             if !previous.task.is_an_idle_task {
                 // SAFETY: it runs, so it is in no queue, and the list of all tasks keeps it.
                 unsafe { queue.push(NonNull::from(previous)) };

@@ -198,8 +198,11 @@ impl Task {
                     InheritedStates::FromTask(parent) => &parent.mmi,
                     InheritedStates::Custom { mmi, .. } => mmi,
                 };
-                stack::alloc_stack(kernel_config::memory::KERNEL_STACK_SIZE_IN_PAGES, &mut mmi.lock().page_table)
-                    .ok_or("not enough memory for a task's stack")?
+                stack::alloc_stack(
+                    kernel_config::memory::KERNEL_STACK_SIZE_IN_PAGES,
+                    &mut mmi.lock().page_table,
+                )
+                .ok_or("not enough memory for a task's stack")?
             }
         };
         let bounds = stack.bottom().value()..stack.top_unusable().value();

@@ -1,0 +1,174 @@
+//! Ending the task that raised an exception which nobody handles.
+
+use core::cell::UnsafeCell;
+use core::fmt::Write;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use interrupts::SavedRegisters;
+use logger::Sink;
+use memory::VirtualAddress;
+use signal_handler::{ErrorCode, Signal, SignalContext};
+use task::{ExitableTaskRef, KillReason, TaskRef};
+use unwind::FaultFrame;
+
+/// Pages of the stack on which tasks end whose own stack is unusable: they print a backtrace there.
+const SPARE_STACK_PAGES: usize = 16;
+/// The bits of RFLAGS that enable interrupts (9), reverse string instructions (10), and step (8).
+const INTERRUPT_DIRECTION_AND_TRAP_FLAGS: u64 = 1 << 9 | 1 << 10 | 1 << 8;
+
+/// The address above the spare stack; 0 before there is one. One CPU runs tasks, and it uses the stack with interrupts off
+/// from beginning to end, so one is enough.
+static SPARE_STACK_TOP: AtomicUsize = AtomicUsize::new(0);
+/// What happened to the task that ends on the spare stack.
+static SPARE_FRAME: SpareFrame = SpareFrame(UnsafeCell::new(MaybeUninit::uninit()));
+
+struct SpareFrame(UnsafeCell<MaybeUninit<FaultFrame>>);
+
+// SAFETY: it is used together with the spare stack, so by one task at a time: see `SPARE_STACK_TOP`.
+unsafe impl Sync for SpareFrame {}
+
+/// Makes the spare stack.
+pub(crate) fn allocate_spare_stack() -> Result<(), &'static str> {
+    let mmi = memory::get_kernel_mmi_ref().ok_or("exceptions_full needs memory::init first")?;
+    let stack = stack::alloc_stack(SPARE_STACK_PAGES, &mut mmi.lock().page_table)
+        .ok_or("not enough memory for the spare stack of exceptions_full")?;
+    SPARE_STACK_TOP.store(stack.top_unusable().value(), Ordering::Release);
+    // It is needed for as long as the kernel runs.
+    core::mem::forget(stack);
+    Ok(())
+}
+
+/// Makes the interrupted task end instead of going on. Stops the CPU if it was not a task that was interrupted.
+pub(crate) fn end_task(registers: &mut SavedRegisters) {
+    if cpu::this_cpu().on_interrupt_stack(registers.rsp as usize) {
+        interrupts::halt_with_registers("in an interrupt handler", registers);
+    }
+    let task = task::with_current_task(|task| (task.stack_bounds(), task.is_an_idle_task));
+    let Ok(((bottom, top), false)) = task else {
+        interrupts::halt_with_registers("outside of any task that could end", registers);
+    };
+    crate::count_fatal_fault();
+    let frame = frame_of(registers);
+    let stack_pointer = registers.rsp as usize;
+    let room = (bottom..=top).contains(&stack_pointer).then(|| stack_pointer - bottom);
+    if room.is_some_and(|room| room >= FaultFrame::STACK_NEEDED) {
+        // SAFETY: the stack pointer lies within the task's stack, which is mapped, and below it there is as much as is
+        // needed. The task does not go on in any other way.
+        let entry = unsafe { frame.place() };
+        registers.rip = entry.rip;
+        registers.rsp = entry.rsp;
+        registers.rflags &= !(1 << 10 | 1 << 8);
+    } else {
+        // SAFETY: interrupts are off and stay so until the task that uses the spare frame and stack has ended.
+        let frame = unsafe { (*SPARE_FRAME.0.get()).write(frame) };
+        registers.rip = end_on_spare_stack as *const () as u64;
+        registers.rdi = core::ptr::from_ref(frame) as u64;
+        // As after a call: 8 less than a multiple of 16.
+        registers.rsp = (SPARE_STACK_TOP.load(Ordering::Acquire) & !15) as u64 - 8;
+        registers.rbp = 0;
+        registers.rflags &= !INTERRUPT_DIRECTION_AND_TRAP_FLAGS;
+    }
+}
+
+/// The interrupted registers as the unwinder wants them.
+fn frame_of(registers: &SavedRegisters) -> FaultFrame {
+    let SavedRegisters { r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax, .. } =
+        *registers;
+    let SavedRegisters { vector, error_code, rip, rsp, rflags, .. } = *registers;
+    let fault_address =
+        if vector == u64::from(crate::PAGE_FAULT) { interrupts::fault_address() as u64 } else { 0 };
+    FaultFrame {
+        rax,
+        rdx,
+        rcx,
+        rbx,
+        rsi,
+        rdi,
+        rsp,
+        r8,
+        r9,
+        r10,
+        r11,
+        r12,
+        r13,
+        r14,
+        r15,
+        rbp,
+        rip,
+        rflags,
+        vector,
+        error_code,
+        fault_address,
+        handler: end_by_unwinding,
+    }
+}
+
+/// Runs on the task's own stack, as if the faulting instruction had called it.
+///
+/// # Safety
+/// For [`FaultFrame::place`] only.
+unsafe extern "C-unwind" fn end_by_unwinding(frame: &mut FaultFrame) -> ! {
+    if let Some(signal) = Signal::from_vector(frame.vector as u8)
+        && let Some(handler) = signal_handler::take_signal_handler(signal)
+    {
+        // A handler that returns, whatever it says, has not found the task another way to go on.
+        let _ = handler(&context_of(frame, signal));
+    }
+    // SAFETY: the frame is the one that `place` put there, and this is its handler.
+    unsafe { panic_wrapper::fault_handler(frame) }
+}
+
+/// The fault as upstream's signal handlers are told of it.
+fn context_of(frame: &FaultFrame, signal: Signal) -> SignalContext {
+    let error_code = if frame.vector == u64::from(crate::PAGE_FAULT) {
+        ErrorCode::PageFaultError {
+            accessed_address: frame.fault_address as usize,
+            pf_error: frame.error_code,
+        }
+    } else {
+        ErrorCode::Other(frame.error_code)
+    };
+    SignalContext {
+        instruction_pointer: VirtualAddress::new_canonical(frame.rip as usize),
+        stack_pointer: VirtualAddress::new_canonical(frame.rsp as usize),
+        signal,
+        error_code: Some(error_code),
+    }
+}
+
+/// Runs on the spare stack, with interrupts off: says what happened and ends the task as it is.
+extern "C" fn end_on_spare_stack(frame: &FaultFrame) -> ! {
+    report(frame);
+    let reason = KillReason::Exception(frame.vector as u8);
+    match task::get_my_current_task().and_then(ExitableTaskRef::obtain_for_unwinder) {
+        Some((task, end)) => end(task, reason),
+        None => panic_entry::halt(format_args!("the current task cannot be ended: {reason}")),
+    }
+}
+
+/// Writes to the log what happened to the current task.
+fn report(frame: &FaultFrame) {
+    // There is nowhere to report a failure to write to.
+    let _ = task::with_current_task(|task| {
+        let name = exceptions_early::exception_name(frame.vector as u8);
+        let _ = writeln!(
+            Sink,
+            "task '{}' ({}) stopped by a {name} at {:#x}, address {:#x}, stack pointer {:#x}",
+            task.name, task.id, frame.rip, frame.fault_address, frame.rsp
+        );
+        let (bottom, _) = task.stack_bounds();
+        let below = bottom.saturating_sub(frame.fault_address as usize);
+        if (1..=memory::PAGE_SIZE).contains(&below) {
+            let _ = writeln!(Sink, "  its stack is used up: it was {} KiB", stack_size(task) >> 10);
+        }
+    });
+    stack_trace::symbolize(frame.rip as usize, &mut |symbol| {
+        let _ = writeln!(Sink, "  in {symbol}");
+    });
+    let _ = writeln!(Sink, "  it ends without dropping what it owns");
+}
+
+fn stack_size(task: &TaskRef) -> usize {
+    let (bottom, top) = task.stack_bounds();
+    top - bottom
+}
