@@ -24,6 +24,7 @@ use core::{
     any::Any,
     cell::Cell,
     fmt::{self, Write},
+    ops::ControlFlow,
     panic::PanicInfo,
 };
 
@@ -93,6 +94,31 @@ pub unsafe extern "C-unwind" fn fault_handler(frame: &mut FaultFrame) -> ! {
         end_task(reason);
     }
     give_up(unwind::start_unwinding_from_fault(payload(reason)))
+}
+
+/// Writes to the log which exception the current task has raised and who called whom, for one that cannot be unwound: its
+/// stack has overflowed, say. May be called on any stack; it needs none of the task's, and follows its frame pointers.
+pub fn report_fault(frame: &FaultFrame) {
+    let what = Exception::of(frame);
+    let _ = task::with_current_task(|task| {
+        let _ = writeln!(Sink, "task '{}' ({}) stopped by {what} at {:#x}", task.name, task.id, frame.rip);
+        let mut number = 0;
+        let mut print = |address: usize| {
+            let _ = write!(Sink, "{number:5}: ");
+            let known = stack_trace::symbolize(address, &mut |symbol| _ = write!(Sink, "{symbol}"));
+            let _ = writeln!(Sink, "{} at {address:#x}", if known { "" } else { "unknown code" });
+            number += 1;
+            if number < MAX_FRAMES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let _ = print(frame.rip as usize);
+        let (bottom, top) = task.stack_bounds();
+        // SAFETY: the current task's stack, mapped from end to end, and the task does not run but for this.
+        unsafe {
+            stack_trace::walk_frame_pointers(frame.rbp as usize, bottom..top, &mut |_, return_address| {
+                print(return_address.wrapping_sub(1))
+            });
+        }
+    });
 }
 
 /// Writes what has happened to the current task, and its stack, to the log.
@@ -213,6 +239,10 @@ impl fmt::Display for Exception {
 }
 
 impl Exception {
+    fn of(frame: &FaultFrame) -> Self {
+        Self { vector: frame.vector, error_code: frame.error_code, address: frame.fault_address }
+    }
+
     /// Intel SDM vol. 3, 4.7: bits of the error code.
     fn page_fault(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const PROTECTION: u64 = 1 << 0;
