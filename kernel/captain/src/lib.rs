@@ -27,6 +27,7 @@ fn failed<E: Display>(step: &'static str) -> impl Fn(E) -> String {
 pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
     let namespace = mod_mgmt::get_initial_kernel_namespace().ok_or("the loader is not initialized")?;
     let mmi = memory::get_kernel_mmi_ref().ok_or("memory is not initialized")?;
+    panic_wrapper::init();
     if let Err(reason) = acpi::init(boot_info::get().and_then(|info| info.rsdp)) {
         // A machine without ACPI's tables still has a clock, a timer and a serial port.
         log::warn!("ACPI: {reason}");
@@ -45,6 +46,21 @@ pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
     random::init();
     fs_node::set_clock(time::now::<time::WallTime>);
     phases::end_of("ACPI, clocks, random");
-    let _ = (mmi, namespace, boot_stack);
-    Err(String::from("so far"))
+
+    context_switch::init_cpu();
+    interrupts::init().map_err(failed("interrupts"))?;
+    apic::init().map_err(failed("interrupt controllers"))?;
+    // SAFETY: this is the stack that runs here, and it is mapped for ever.
+    let boot_task = unsafe { spawn::init(mmi.clone(), namespace.clone(), cpu::current_cpu(), boot_stack) }
+        .map_err(failed("tasks"))?;
+    mod_mgmt::set_wait_hook(|| {
+        task::schedule();
+    });
+    // Nobody waits for the idle task.
+    drop(idle::create_idle_task(cpu::current_cpu()).map_err(failed("the idle task"))?);
+    scheduler::init().map_err(failed("the scheduler"))?;
+    exceptions_full::init().map_err(failed("exceptions"))?;
+    irq_safety::enable_interrupts();
+    phases::end_of("interrupts and tasks");
+    boot_task.finish()
 }
