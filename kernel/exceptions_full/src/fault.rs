@@ -8,7 +8,7 @@ use interrupts::SavedRegisters;
 use logger::Sink;
 use memory::VirtualAddress;
 use signal_handler::{ErrorCode, Signal, SignalContext};
-use task::{ExitableTaskRef, KillReason, TaskRef};
+use task::{ExitableTaskRef, KillReason};
 use unwind::FaultFrame;
 
 /// Pages of the stack on which tasks end whose own stack is unusable: they print a backtrace there.
@@ -148,27 +148,14 @@ extern "C" fn end_on_spare_stack(frame: &FaultFrame) -> ! {
 
 /// Writes to the log what happened to the current task.
 fn report(frame: &FaultFrame) {
+    panic_wrapper::report_fault(frame);
+    let stack_bottom = task::with_current_task(|task| task.stack_bounds().0).unwrap_or(0);
+    let below = stack_bottom.saturating_sub(frame.fault_address as usize);
+    let why = if (1..=memory::PAGE_SIZE).contains(&below) {
+        "its stack is used up"
+    } else {
+        "its stack is unusable"
+    };
     // There is nowhere to report a failure to write to.
-    let _ = task::with_current_task(|task| {
-        let name = exceptions_early::exception_name(frame.vector as u8);
-        let _ = writeln!(
-            Sink,
-            "task '{}' ({}) stopped by a {name} at {:#x}, address {:#x}, stack pointer {:#x}",
-            task.name, task.id, frame.rip, frame.fault_address, frame.rsp
-        );
-        let (bottom, _) = task.stack_bounds();
-        let below = bottom.saturating_sub(frame.fault_address as usize);
-        if (1..=memory::PAGE_SIZE).contains(&below) {
-            let _ = writeln!(Sink, "  its stack is used up: it was {} KiB", stack_size(task) >> 10);
-        }
-    });
-    stack_trace::symbolize(frame.rip as usize, &mut |symbol| {
-        let _ = writeln!(Sink, "  in {symbol}");
-    });
-    let _ = writeln!(Sink, "  it ends without dropping what it owns");
-}
-
-fn stack_size(task: &TaskRef) -> usize {
-    let (bottom, top) = task.stack_bounds();
-    top - bottom
+    let _ = writeln!(Sink, "{why}: the task ends without dropping what it owns");
 }

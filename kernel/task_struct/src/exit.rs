@@ -73,7 +73,9 @@ impl fmt::Display for KillReason {
         match self {
             Self::Requested => write!(f, "killed"),
             Self::Panic(info) => write!(f, "panicked: {info}"),
-            Self::Exception(vector) => write!(f, "CPU exception {vector}"),
+            Self::Exception(vector) => {
+                write!(f, "CPU exception {vector} ({})", exceptions_early::exception_name(*vector))
+            }
         }
     }
 }
