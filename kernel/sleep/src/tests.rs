@@ -1,0 +1,124 @@
+//! Tests with threads in the place of tasks, and a thread in the place of the timer interrupt.
+
+use super::*;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::time as host;
+use time::{ClockSource, Monotonic, Period};
+
+struct HostClock;
+
+impl ClockSource for HostClock {
+    type ClockType = Monotonic;
+
+    fn now() -> Instant {
+        static START: std::sync::OnceLock<host::Instant> = std::sync::OnceLock::new();
+        Instant::from_nanos(START.get_or_init(host::Instant::now).elapsed().as_nanos() as u64)
+    }
+}
+
+/// Starts the clock and the thread that ticks every millisecond.
+fn start_ticking() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        time::register_clock_source::<HostClock>(Period::from_hertz(1_000_000_000));
+        std::thread::spawn(|| {
+            loop {
+                std::thread::sleep(Duration::from_millis(1));
+                unblock_sleeping_tasks();
+            }
+        });
+    });
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_sleep_is_never_too_short_and_ends() {
+    start_ticking();
+    for duration in [Duration::ZERO, Duration::from_nanos(1), MILLISECOND, 3 * MILLISECOND, 20 * MILLISECOND]
+    {
+        let start = Instant::now();
+        sleep(duration).unwrap();
+        let slept = start.elapsed();
+        assert!(slept >= duration, "{slept:?} instead of {duration:?}");
+        assert!(slept < duration + Duration::from_secs(5), "{slept:?} instead of {duration:?}");
+    }
+    // A deadline in the past is no deadline.
+    sleep_until(Instant::ZERO).unwrap();
+}
+
+#[test]
+fn sleepers_wake_in_the_order_of_their_deadlines() {
+    start_ticking();
+    let order = std::sync::Mutex::new(Vec::new());
+    let start = Instant::now() + 50 * MILLISECOND;
+    std::thread::scope(|scope| {
+        for number in [3u32, 1, 4, 2, 0] {
+            let order = &order;
+            scope.spawn(move || {
+                sleep_until(start + number * 40 * MILLISECOND).unwrap();
+                order.lock().unwrap().push(number);
+            });
+        }
+    });
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn many_sleepers_come_and_go() {
+    start_ticking();
+    let sleeps = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..8u64 {
+            let sleeps = &sleeps;
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let deadline = Instant::now() + Duration::from_micros((thread * 7 + round * 13) % 3_000);
+                    sleep_until(deadline).unwrap();
+                    assert!(Instant::now() >= deadline);
+                    sleeps.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(sleeps.load(Ordering::Relaxed), 400);
+}
+
+#[test]
+fn a_wait_ends_with_its_condition_or_its_time() {
+    start_ticking();
+    let queue = WaitQueue::new();
+    let flag = AtomicBool::new(false);
+    let wait = |timeout| wait_until_timeout(&queue, timeout, || flag.load(Ordering::Acquire).then_some(7));
+    let start = Instant::now();
+    assert_eq!(wait(10 * MILLISECOND), None);
+    assert!(start.elapsed() >= 10 * MILLISECOND);
+    assert_eq!(wait(Duration::ZERO), None);
+    assert_eq!(queue.waiting(), 0);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| wait(Duration::from_secs(60)));
+        while queue.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        flag.store(true, Ordering::Release);
+        assert!(queue.notify_one());
+        assert_eq!(waiter.join().unwrap(), Some(7));
+    });
+    assert_eq!(wait(Duration::ZERO), Some(7), "a condition that holds needs no time");
+    assert_eq!(wait(Duration::MAX), Some(7));
+}
+
+#[test]
+fn a_timeout_while_the_condition_is_evaluated_is_not_lost() {
+    start_ticking();
+    let queue = WaitQueue::new();
+    for round in 0..50 {
+        // The condition takes about as long as the timeout, so the alarm rings before, in or after its evaluation.
+        let result = wait_until_timeout(&queue, 2 * MILLISECOND, || {
+            std::thread::sleep(Duration::from_micros(700 + round * 20));
+            None::<()>
+        });
+        assert_eq!(result, None);
+    }
+}
