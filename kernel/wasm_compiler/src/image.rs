@@ -24,18 +24,16 @@ pub(crate) struct Segment<'a> {
 /// Fills in the module's data segments and memory images, and returns the contents of `.rodata.wasm`.
 pub(crate) fn build(module: &mut Module, segments: &[Segment<'_>]) -> Result<Vec<u8>, CompileError> {
     let mut rodata = Vec::new();
-    let mut has_image = alloc::vec![false; module.memories.len()];
     for number in 0..module.memories.len() {
         let memory = module.memory_index(DefinedMemoryIndex(number as u32));
         if let Some(image) = image(memory, module.memories[number].ty.min_bytes(), segments, &mut rodata)? {
             module.memories[number].image = Some(image);
-            has_image[number] = true;
         }
     }
     for segment in segments {
         let in_image = match segment.mode {
             DataMode::Active { memory, .. } => {
-                module.defined_memory(memory).is_some_and(|defined| has_image[defined.index()])
+                module.defined_memory(memory).is_some_and(|defined| module.memories[defined.index()].image.is_some())
             }
             _ => false,
         };
