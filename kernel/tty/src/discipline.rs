@@ -1,0 +1,178 @@
+//! [`LineDiscipline`]: the shared state of a terminal.
+
+use crate::state::{Event, State};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+use spin::Mutex;
+use wait_queue::WaitQueue;
+
+/// What is called when a key is an event. It runs in the task that passes on the input, and should be short.
+pub type EventHandler = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// How many events are kept for [`LineDiscipline::take_event`] when there is no handler.
+const EVENT_LIMIT: usize = 16;
+
+/// What is between the two ends of a terminal: echo, correction of lines, and events.
+pub struct LineDiscipline {
+    state: Mutex<State>,
+    handler: Mutex<Option<EventHandler>>,
+    events: Mutex<VecDeque<Event>>,
+    /// Whether something can be read; kept up to date with the state's lock held. Conditions to wait for must not take locks.
+    ready: AtomicBool,
+    readers: WaitQueue,
+}
+
+impl LineDiscipline {
+    /// A discipline as [`LineDiscipline::set_sane`] leaves it.
+    pub fn new() -> Self {
+        Self {
+            state: Mutex::new(State::new()),
+            handler: Mutex::new(None),
+            events: Mutex::new(VecDeque::new()),
+            ready: AtomicBool::new(false),
+            readers: WaitQueue::new(),
+        }
+    }
+
+    /// For programs that read lines: echo, correction, events, and line ends as a screen wants them.
+    pub fn set_sane(&self) {
+        self.change(|state| {
+            state.echo = true;
+            state.signals = true;
+            state.cooked_output = true;
+            state.set_canonical(true);
+        });
+    }
+
+    /// For programs that handle every key themselves: none of what [`LineDiscipline::set_sane`] has, but for the line ends of the
+    /// output.
+    pub fn set_raw(&self) {
+        self.change(|state| {
+            state.echo = false;
+            state.signals = false;
+            state.set_canonical(false);
+        });
+    }
+
+    /// Whether typed characters are shown.
+    pub fn echo(&self) -> bool {
+        self.state.lock().echo
+    }
+
+    /// Sets whether typed characters are shown.
+    pub fn set_echo(&self, echo: bool) {
+        self.change(|state| state.echo = echo);
+    }
+
+    /// Whether input is collected in lines that can be corrected.
+    pub fn canonical(&self) -> bool {
+        self.state.lock().canonical
+    }
+
+    /// Sets whether input is collected in lines that can be corrected.
+    pub fn set_canonical(&self, canonical: bool) {
+        self.change(|state| state.set_canonical(canonical));
+    }
+
+    /// Whether Ctrl-C and Ctrl-Z are events and not input.
+    pub fn signals(&self) -> bool {
+        self.state.lock().signals
+    }
+
+    /// Sets whether Ctrl-C and Ctrl-Z are events and not input.
+    pub fn set_signals(&self, signals: bool) {
+        self.change(|state| state.signals = signals);
+    }
+
+    /// Whether a line feed is written as carriage return and line feed, which a terminal wants and a file does not.
+    pub fn cooked_output(&self) -> bool {
+        self.state.lock().cooked_output
+    }
+
+    /// Sets whether a line feed is written as carriage return and line feed.
+    pub fn set_cooked_output(&self, cooked: bool) {
+        self.change(|state| state.cooked_output = cooked);
+    }
+
+    /// Sets who is told about events, and returns who was before. Without a handler they wait for [`LineDiscipline::take_event`].
+    pub fn set_event_handler(&self, handler: Option<EventHandler>) -> Option<EventHandler> {
+        core::mem::replace(&mut *self.handler.lock(), handler)
+    }
+
+    /// The oldest event that no handler was told about.
+    pub fn take_event(&self) -> Option<Event> {
+        self.events.lock().pop_front()
+    }
+
+    /// Forgets the events that no handler was told about.
+    pub fn clear_events(&self) {
+        self.events.lock().clear();
+    }
+
+    /// Forgets what was typed and not yet read.
+    pub fn flush_input(&self) {
+        self.change(State::flush_input);
+    }
+
+    /// Handles typed bytes and returns what is to be shown.
+    pub(crate) fn type_in(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut echo = Vec::new();
+        for byte in bytes {
+            let event = self.change(|state| state.type_in(*byte, &mut echo));
+            if let Some(event) = event {
+                let handler = self.handler.lock().clone();
+                match handler {
+                    Some(handler) => handler(event),
+                    None => {
+                        let mut events = self.events.lock();
+                        if events.len() < EVENT_LIMIT {
+                            events.push_back(event);
+                        }
+                    }
+                }
+            }
+        }
+        echo
+    }
+
+    /// Waits until something can be read, and reads it; zero is the end of the input. A killed task stops waiting by unwinding.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> usize {
+        if buffer.is_empty() {
+            return 0;
+        }
+        loop {
+            if let Some(count) = self.try_read(buffer) {
+                return count;
+            }
+            self.readers.wait_until(|| self.ready.load(Ordering::Acquire).then_some(()));
+        }
+    }
+
+    /// Reads without waiting; `None` if there is nothing to read yet.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
+        self.change(|state| state.take(buffer))
+    }
+
+    /// Changes the state, and wakes a reader if there is something to read then.
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let (result, ready) = {
+            let mut state = self.state.lock();
+            let result = change(&mut state);
+            let ready = state.is_ready();
+            self.ready.store(ready, Ordering::Release);
+            (result, ready)
+        };
+        if ready {
+            self.readers.notify_all();
+        }
+        result
+    }
+}
+
+impl Default for LineDiscipline {
+    fn default() -> Self {
+        Self::new()
+    }
+}
