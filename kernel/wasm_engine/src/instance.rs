@@ -82,6 +82,17 @@ impl Definition {
         Definition::Extern(item, current_type(store, item))
     }
 
+    /// A copy, with the current size of a memory or table of this store.
+    ///
+    /// # Panics
+    /// If it is of another store.
+    pub(crate) fn with_current_size(&self, store: &StoreOpaque) -> Self {
+        match self {
+            Definition::Extern(item, _) => Self::of(store, *item),
+            Definition::HostFunc(function) => Definition::HostFunc(function.clone()),
+        }
+    }
+
     pub(crate) fn ty(&self) -> ExternType {
         match self {
             Definition::Extern(_, ty) => ty.clone(),

@@ -289,8 +289,10 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Panics
     /// If one of the definitions is of another store.
-    pub fn instantiate(&self, store: impl AsContextMut<Data = T>, module: &Module) -> Result<Instance> {
-        self.instantiate_pre(module)?.instantiate(store)
+    pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>, module: &Module) -> Result<Instance> {
+        let mut store = store.as_context_mut();
+        // A memory or table may have grown since it was defined, and be large enough now.
+        self.prepare(module, |definition| definition.with_current_size(store.0.opaque()))?.instantiate(&mut store)
     }
 
     /// Finds and checks the definitions for `module`, to make many instances of it.
@@ -298,11 +300,16 @@ impl<T: 'static> Linker<T> {
     /// # Errors
     /// Fails with an [`UnknownImportError`] if an import is not defined, and if one does not fit.
     pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>> {
+        self.prepare(module, Definition::clone)
+    }
+
+    /// See [`instantiate_pre`](Self::instantiate_pre); `take` copies a definition.
+    fn prepare(&self, module: &Module, take: impl Fn(&Definition) -> Definition) -> Result<InstancePre<T>> {
         if !Engine::same(&self.engine, module.engine()) {
             bail!("cross-`Engine` instantiation is not currently supported");
         }
         let imports = module.imports().map(|import| match self.find(import.module(), import.name()) {
-            Some(definition) => Ok(definition.clone()),
+            Some(definition) => Ok(take(definition)),
             None => Err(UnknownImportError::new(&import).into()),
         });
         let definitions = imports.collect::<Result<Vec<_>>>()?;

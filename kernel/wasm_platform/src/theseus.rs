@@ -1,0 +1,308 @@
+//! Theseus: pages of the kernel's own address space, its exception hook, its unwinder.
+
+use crate::{PlatformError, TrapHandler, TrapRegisters, check_range, round_up_to_pages};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::ops::{Deref, Range};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use fs_node::{DirRef, FileOrDir, FsError};
+use kernel_config::memory::{CRATE_WINDOW_LAST, CRATE_WINDOW_START, PAGE_SIZE};
+use memory::{Page, PageRange, PteFlags, ReservedPages, VirtualAddress};
+use path::Path;
+use signal_handler::TrapContext;
+
+/// The name under which artifacts for this platform are compiled.
+pub const OPERATING_SYSTEM: &str = "theseus";
+
+/// Size of a page in bytes.
+pub fn page_size() -> usize {
+    PAGE_SIZE
+}
+
+/// Address space that belongs to one owner. It starts inaccessible; parts of it become readable and writable memory
+/// by [`commit`](Self::commit).
+pub struct Reservation(Option<ReservedPages>);
+
+impl Reservation {
+    /// Reserves `len` bytes, rounded up to whole pages, aligned to a page. Costs no memory.
+    ///
+    /// # Errors
+    /// Fails if the address space has no room for it.
+    pub fn new(len: usize) -> Result<Self, PlatformError> {
+        const ATTEMPTED: &str = "reserve address space";
+        let len = round_up_to_pages(len).ok_or(PlatformError::bad_argument(ATTEMPTED, "the size overflows"))?;
+        if len == 0 {
+            return Ok(Self(None));
+        }
+        let pages = memory::reserve_pages(len).map_err(|reason| PlatformError::message(ATTEMPTED, reason))?;
+        Ok(Self(Some(pages)))
+    }
+
+    /// Address of the first byte. Dereferencing it is sound only within what is committed.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.0.as_ref().map_or(ptr::dangling_mut(), ReservedPages::as_mut_ptr)
+    }
+
+    /// Number of bytes reserved, a multiple of the page size.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |pages| pages.size_in_bytes())
+    }
+
+    /// Whether nothing is reserved.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes `len` bytes from `offset`, which are not committed yet, readable and writable memory that reads as zero.
+    /// Both must be multiples of the page size.
+    ///
+    /// # Errors
+    /// Fails if the range leaves the reservation or the system is out of memory.
+    pub fn commit(&mut self, offset: usize, len: usize) -> Result<(), PlatformError> {
+        const ATTEMPTED: &str = "commit memory";
+        check_range(ATTEMPTED, offset, len, self.len())?;
+        match &mut self.0 {
+            Some(pages) if len != 0 => pages
+                .commit(offset..offset + len, PteFlags::new().valid(true).writable(true))
+                .map_err(|reason| PlatformError::message(ATTEMPTED, reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the memory of `len` bytes from `offset` back and makes them inaccessible. Both must be multiples of the
+    /// page size. A later [`commit`](Self::commit) gives zeroed memory.
+    ///
+    /// # Errors
+    /// Fails if the range leaves the reservation or the system refuses.
+    pub fn decommit(&mut self, offset: usize, len: usize) -> Result<(), PlatformError> {
+        const ATTEMPTED: &str = "decommit memory";
+        check_range(ATTEMPTED, offset, len, self.len())?;
+        match &mut self.0 {
+            Some(pages) if len != 0 => {
+                pages.decommit(offset..offset + len).map_err(|reason| PlatformError::message(ATTEMPTED, reason))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A loaded artifact: an image of which one part, the text, is executable and all else is read-only data. It lies in the
+/// window of all executable code, so that every function of the kernel is in reach of a direct call.
+pub struct CodeImage {
+    pages: Option<ReservedPages>,
+    len: usize,
+}
+
+impl core::fmt::Debug for CodeImage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("CodeImage").field("start", &self.as_ptr()).field("len", &self.len).finish()
+    }
+}
+
+/// The window of all executable code.
+fn code_window() -> PageRange {
+    let page = |address| Page::containing_address(VirtualAddress::new_canonical(address));
+    PageRange::new(page(CRATE_WINDOW_START), page(CRATE_WINDOW_LAST))
+}
+
+impl CodeImage {
+    /// Copies `image` into memory of its own and makes `text`, a range of whole pages in it (in bytes), executable.
+    ///
+    /// # Errors
+    /// Fails if `text` is not a range of whole pages within the image, or the system is out of memory.
+    pub fn publish(image: &[u8], text: Range<usize>) -> Result<Self, PlatformError> {
+        const ATTEMPTED: &str = "publish code";
+        let refused = |reason| PlatformError::message(ATTEMPTED, reason);
+        let len = round_up_to_pages(image.len()).ok_or(PlatformError::bad_argument(ATTEMPTED, "the size overflows"))?;
+        if text.start > text.end {
+            return Err(PlatformError::bad_argument(ATTEMPTED, "the text ends before it begins"));
+        }
+        check_range(ATTEMPTED, text.start, text.len(), len)?;
+        if len == 0 {
+            return Ok(Self { pages: None, len: 0 });
+        }
+        let pages = page_allocator::allocate_pages_by_bytes_in_range(len, &code_window()).map_err(refused)?;
+        let mut pages = ReservedPages::new(pages);
+        pages.commit(0..len, PteFlags::new().valid(true).writable(true)).map_err(refused)?;
+        // SAFETY: the pages are as many as the image needs, all committed and writable, and new, so nobody else has
+        // their address.
+        unsafe { ptr::copy_nonoverlapping(image.as_ptr(), pages.as_mut_ptr(), image.len()) };
+        pages.protect(0..len, PteFlags::new().valid(true)).map_err(refused)?;
+        if !text.is_empty() {
+            pages.protect(text, PteFlags::new().valid(true).executable(true)).map_err(refused)?;
+        }
+        Ok(Self { pages: Some(pages), len: image.len() })
+    }
+}
+
+impl Deref for CodeImage {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.pages {
+            // SAFETY: all pages are committed as long as `self` lives, and nobody can write to them.
+            Some(pages) => unsafe { core::slice::from_raw_parts(pages.as_mut_ptr(), self.len) },
+            None => &[],
+        }
+    }
+}
+
+/// Unwind tables that the kernel's unwinder knows of.
+#[derive(Debug)]
+pub struct UnwindRegistration {
+    text_start: usize,
+}
+
+impl UnwindRegistration {
+    /// Makes the `.eh_frame` section in `eh_frame`, which describes the code in `text` (addresses), known.
+    ///
+    /// # Errors
+    /// Fails if the section is malformed, or there is no memory.
+    ///
+    /// # Safety
+    /// The section must be a well-formed `.eh_frame` whose entries describe code in `text` truthfully, and both must
+    /// stay as they are as long as the returned value lives.
+    pub unsafe fn register(text: Range<usize>, eh_frame: &[u8]) -> Result<Self, PlatformError> {
+        const ATTEMPTED: &str = "register unwind tables";
+        // SAFETY: as the caller vouches. The pointers are not written through: the function's signature is of a time when
+        // nobody minded.
+        let registered = unsafe {
+            external_unwind_info::register_unwind_info(
+                text.start as *mut u8,
+                text.len(),
+                eh_frame.as_ptr().cast_mut(),
+                eh_frame.len(),
+            )
+        };
+        registered.map_err(|error| {
+            let reason = match error {
+                external_unwind_info::ExternalUnwindInfoError::AlreadyRegistered => "there is other code in its place",
+                external_unwind_info::ExternalUnwindInfoError::NotRegistered => "the code is not registered",
+                external_unwind_info::ExternalUnwindInfoError::Unusable(_) => {
+                    "the tables are malformed, or memory is out; compile the module again, or free some memory"
+                }
+            };
+            PlatformError::message(ATTEMPTED, reason)
+        })?;
+        Ok(Self { text_start: text.start })
+    }
+}
+
+impl Drop for UnwindRegistration {
+    fn drop(&mut self) {
+        // SAFETY: who drops it is about to unmap the code, so no frame of it is on any stack.
+        let result = unsafe { external_unwind_info::deregister_unwind_info(self.text_start as *mut u8) };
+        debug_assert!(result.is_ok(), "was registered by `register`");
+    }
+}
+
+#[thread_local]
+static SLOT: Cell<*mut u8> = Cell::new(ptr::null_mut());
+
+#[thread_local]
+static STACK: Cell<(usize, usize)> = Cell::new((0, 0));
+
+/// The current task's pointer; null until it is set.
+#[inline]
+pub fn tls_get() -> *mut u8 {
+    SLOT.get()
+}
+
+/// Sets the current task's pointer.
+#[inline]
+pub fn tls_set(pointer: *mut u8) {
+    SLOT.set(pointer);
+}
+
+/// The addresses of the current task's stack, guard pages excluded. Empty, at the end of the address space, if there is no
+/// current task: then nothing is known that could be used.
+#[inline]
+pub fn stack_bounds() -> Range<usize> {
+    let (start, end) = STACK.get();
+    if end != 0 { start..end } else { find_stack_bounds() }
+}
+
+#[cold]
+fn find_stack_bounds() -> Range<usize> {
+    match task::with_current_task(|task| task.stack_bounds()) {
+        Ok((start, end)) => {
+            STACK.set((start, end));
+            start..end
+        }
+        Err(_) => usize::MAX..usize::MAX,
+    }
+}
+
+/// The content of the file at `path`, seen from the current task's directory.
+///
+/// # Errors
+/// Says why it cannot be read.
+pub fn read_file(path: &str) -> Result<Vec<u8>, String> {
+    let path = Path::new(path);
+    match path.resolve(&working_directory()).map_err(|error| error.to_string())? {
+        FileOrDir::File(file) => {
+            let mut file = file.lock();
+            let len = file.len();
+            let mut content = Vec::new();
+            content.try_reserve_exact(len).map_err(|_| {
+                format!("not enough memory for its {len} bytes; remove files or boot with a larger MEM=")
+            })?;
+            content.resize(len, 0);
+            let read = file.read_at(&mut content, 0).map_err(|error| FsError::from(error).to_string())?;
+            content.truncate(read);
+            Ok(content)
+        }
+        FileOrDir::Dir(_) => Err(FsError::IsADirectory.to_string()),
+    }
+}
+
+/// The directory that relative paths of the current task start from.
+fn working_directory() -> DirRef {
+    let of_task = task::with_current_task(|task| task.get_env().lock().working_dir.clone());
+    of_task.unwrap_or_else(|_| root::get_root().clone())
+}
+
+/// The [`TrapHandler`] in charge, or null.
+static HANDLER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// Takes the kernel's hook. Called under the lock of `hook`.
+pub(crate) fn take_trap_hook(handler: TrapHandler) -> Result<(), PlatformError> {
+    HANDLER.store(handler as *mut (), Ordering::Release);
+    let previous = signal_handler::set_trap_handler(Some(on_exception));
+    if previous.is_some_and(|previous| !ptr::fn_addr_eq(previous, on_exception as signal_handler::TrapHandler)) {
+        signal_handler::set_trap_handler(previous);
+        return Err(PlatformError::bad_argument("install a trap handler", "the kernel's hook is taken"));
+    }
+    Ok(())
+}
+
+/// Gives the kernel's hook back. Called under the lock of `hook`.
+pub(crate) fn give_back_trap_hook() {
+    signal_handler::set_trap_handler(None);
+    HANDLER.store(ptr::null_mut(), Ordering::Release);
+}
+
+/// The hook: runs on the exception stack with interrupts masked.
+fn on_exception(context: &mut TrapContext<'_>) -> bool {
+    let handler = HANDLER.load(Ordering::Acquire);
+    if handler.is_null() {
+        return false;
+    }
+    // SAFETY: only `take_trap_hook` stores something else than null, and that is a `TrapHandler`.
+    let handler: TrapHandler = unsafe { core::mem::transmute(handler) };
+    let registers = &mut *context.registers;
+    let mut trap = TrapRegisters {
+        pc: registers.rip as usize,
+        sp: registers.rsp as usize,
+        fp: registers.rbp as usize,
+        fault_address: context.fault_address,
+    };
+    if !handler(&mut trap) {
+        return false;
+    }
+    (registers.rip, registers.rsp, registers.rbp) = (trap.pc as u64, trap.sp as u64, trap.fp as u64);
+    true
+}
