@@ -200,7 +200,10 @@ fn random_allocations_never_overlap() {
                 assert!(model.remove(&frame.number()));
             }
         }
-        assert_eq!((statistics().free, free_frames()), (before.free - model.len(), before.free - model.len()));
+        assert_eq!(
+            (statistics().free, free_frames()),
+            (before.free - model.len(), before.free - model.len())
+        );
     }
     held.clear();
     assert_eq!(statistics(), before);

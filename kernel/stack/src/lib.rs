@@ -68,7 +68,11 @@ impl Stack {
             && stack_pages.size_in_bytes() >= PAGE_SIZE
             && end_of_guard == stack_pages.start_address()
             && stack_pages.flags().is_writable();
-        if fits { Ok(Stack { guard: guard_page, pages: stack_pages }) } else { Err((guard_page, stack_pages)) }
+        if fits {
+            Ok(Stack { guard: guard_page, pages: stack_pages })
+        } else {
+            Err((guard_page, stack_pages))
+        }
     }
 }
 
