@@ -23,7 +23,7 @@ fn a_condition_that_holds_does_not_wait() {
 
 #[test]
 fn ping_pong_loses_no_wake_up() {
-    const ROUNDS: u32 = 5_000;
+    const ROUNDS: u32 = 1_000;
     static TURN: AtomicU32 = AtomicU32::new(0);
     static QUEUES: [WaitQueue; 2] = [WaitQueue::new(), WaitQueue::new()];
     std::thread::scope(|scope| {
@@ -42,7 +42,7 @@ fn ping_pong_loses_no_wake_up() {
 
 #[test]
 fn one_notification_per_item_serves_all_consumers() {
-    const ITEMS: u32 = 4_000;
+    const ITEMS: u32 = 2_000;
     static AVAILABLE: AtomicU32 = AtomicU32::new(0);
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     static QUEUE: WaitQueue = WaitQueue::new();
