@@ -105,8 +105,8 @@ pub fn report_fault(frame: &FaultFrame) {
         let mut number = 0;
         let mut print = |address: usize| {
             let _ = write!(Sink, "{number:5}: ");
-            let known = stack_trace::symbolize(address, &mut |symbol| _ = write!(Sink, "{symbol}"));
-            let _ = writeln!(Sink, "{} at {address:#x}", if known { "" } else { "unknown code" });
+            let _ = stack_trace::write_location(&mut Sink, address);
+            let _ = writeln!(Sink);
             number += 1;
             if number < MAX_FRAMES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };

@@ -14,6 +14,11 @@
 #![cfg_attr(not(test), no_std)]
 
 mod frame_pointers;
+#[cfg_attr(
+    not(any(test, target_os = "theseus")),
+    allow(dead_code, reason = "lines are printed in the kernel")
+)]
+mod line;
 mod symbol;
 
 #[cfg(target_os = "theseus")]
@@ -22,4 +27,4 @@ mod trace;
 pub use frame_pointers::walk_frame_pointers;
 pub use symbol::{Symbol, Symbolizer, SymbolizerGuard, TooManySymbolizers, register_symbolizer, symbolize};
 #[cfg(target_os = "theseus")]
-pub use trace::{print_stack_trace, print_stack_trace_after, stack_trace};
+pub use trace::{print_stack_trace, print_stack_trace_after, stack_trace, write_location};

@@ -1,9 +1,12 @@
 //! Names for addresses.
 
 use core::{
-    fmt, ptr,
+    fmt::{self, Write},
+    ptr,
     sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
 };
+
+use crate::line::WithoutTypeArguments;
 
 /// What is known of an address in code.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +20,12 @@ pub struct Symbol<'a> {
 }
 
 impl fmt::Display for Symbol<'_> {
-    /// `function+0x12 (module)`
+    /// `function+0x12 (module)`; type arguments of the function are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}+{:#x} ({})", rustc_demangle::demangle(self.function), self.offset, self.module)
+        let mut name = WithoutTypeArguments::new(&mut *f);
+        write!(name, "{:#}", rustc_demangle::demangle(self.function))?;
+        name.finish()?;
+        write!(f, "+{:#x} ({})", self.offset, self.module)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Walks by the unwind tables, and their print.
 
-use core::{fmt, ops::ControlFlow};
+use core::{
+    fmt::{self, Write},
+    ops::ControlFlow,
+};
 
 use unwind::Frame;
 
-use crate::symbolize;
+use crate::{line::Buffered, symbolize};
 
 /// Calls `on_each_frame` with each frame of the current stack, beginning with the caller's, until it returns false, the
 /// stack ends, or `max_recursion` frames were visited.
@@ -91,13 +94,23 @@ fn print_frames(output: &mut dyn fmt::Write, max_recursion: usize, skipped: usiz
 }
 
 fn print_frame(output: &mut dyn fmt::Write, number: usize, frame: &Frame) -> fmt::Result {
-    let mut result = write!(output, "{number:5}: ");
-    let address = frame.lookup_address();
-    let known = symbolize(address, &mut |symbol| result = result.and_then(|()| write!(output, "{symbol}")));
+    let mut line = Buffered::new(output);
+    write!(line, "{number:5}: ")?;
+    write_location(&mut line, frame.lookup_address())?;
+    writeln!(line, "{}", if frame.is_interrupted { ", interrupted" } else { "" })?;
+    line.flush()
+}
+
+/// Writes what is known of an address: `function+0x12 (module) at 0xffffffff80001234`.
+///
+/// # Errors
+/// Those of `output`.
+pub fn write_location(output: &mut dyn fmt::Write, address: usize) -> fmt::Result {
+    let mut result = Ok(());
+    let known = symbolize(address, &mut |symbol| result = write!(output, "{symbol}"));
     result?;
     if !known {
         output.write_str("unknown code")?;
     }
-    let how = if frame.is_interrupted { ", interrupted" } else { "" };
-    writeln!(output, " at {address:#x}{how}")
+    write!(output, " at {address:#x}")
 }
