@@ -60,7 +60,13 @@ pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
     drop(idle::create_idle_task(cpu::current_cpu()).map_err(failed("the idle task"))?);
     scheduler::init().map_err(failed("the scheduler"))?;
     exceptions_full::init().map_err(failed("exceptions"))?;
+    task::scheduler::set_timer_tick_hook(sleep::unblock_sleeping_tasks);
     irq_safety::enable_interrupts();
     phases::end_of("interrupts and tasks");
+
+    let line = boot_info::get().and_then(|info| info.option("cmd"));
+    // The console ends the machine when its shell ends; nobody waits for it here.
+    drop(console::start(line.as_deref()).map_err(failed("the console"))?);
+    phases::end_of("console");
     boot_task.finish()
 }
