@@ -77,11 +77,7 @@ impl Allocator {
                 self.general.clear(start, end);
             }
         }
-        let mut from = 0;
-        while let Some(start) = self.general.next_set(from) {
-            from = self.general.next_clear(start, self.general.capacity());
-            self.free.set(start, from);
-        }
+        self.free.copy_from(&self.general);
         if self.free.free() == 0 {
             return Err("frame_allocator: all usable memory is reserved");
         }

@@ -22,6 +22,14 @@ const fn mask(from: usize, to: usize) -> u64 {
     (u64::MAX >> (BITS - (to - from))) << from
 }
 
+/// Sets or clears some bits of a word. Returns how many were not so before.
+#[inline(never)]
+fn change_word(word: &mut u64, mask: u64, set: bool) -> usize {
+    let old = *word;
+    *word = if set { old | mask } else { old & !mask };
+    (old ^ *word).count_ones() as usize
+}
+
 impl Bitmap {
     /// Words that a bitmap for `frames` frames needs, and summary words for it.
     pub(crate) const fn words_needed(frames: usize) -> (usize, usize) {
@@ -41,6 +49,13 @@ impl Bitmap {
         Self { words, summary, hint: 0, free: 0 }
     }
 
+    /// Makes the same frames free as are in `other`, which is of the same size.
+    pub(crate) fn copy_from(&mut self, other: &Bitmap) {
+        self.words.copy_from_slice(other.words);
+        self.summary.copy_from_slice(other.summary);
+        (self.hint, self.free) = (other.hint, other.free);
+    }
+
     /// How many frames are free.
     pub(crate) fn free(&self) -> usize {
         self.free
@@ -51,30 +66,51 @@ impl Bitmap {
         self.words.len() * BITS
     }
 
-    /// Calls `f` with each word that the bits `start..end` touch, and the mask of those bits in it.
-    fn for_each_word(&mut self, start: usize, end: usize, mut f: impl FnMut(&mut u64, u64)) {
-        let mut bit = start;
-        while bit < end {
-            let word = bit / BITS;
-            let stop = end.min((word + 1) * BITS);
-            f(&mut self.words[word], mask(bit % BITS, bit % BITS + (stop - bit)));
-            let summary = &mut self.summary[word / BITS];
-            if self.words[word] != 0 {
-                *summary |= 1 << (word % BITS);
+    /// Sets or clears the bits `start..end`. Returns how many were not so before.
+    fn change(&mut self, start: usize, end: usize, set: bool) -> usize {
+        if start >= end {
+            return 0;
+        }
+        let (first, last) = (start / BITS, (end - 1) / BITS);
+        let from_first = mask(start % BITS, BITS);
+        let to_last = mask(0, (end - 1) % BITS + 1);
+        let mut changed = if first == last {
+            change_word(&mut self.words[first], from_first & to_last, set)
+        } else {
+            change_word(&mut self.words[first], from_first, set)
+                + change_word(&mut self.words[last], to_last, set)
+        };
+        let new = if set { u64::MAX } else { 0 };
+        for word in self.words.get_mut(first + 1..last).unwrap_or_default() {
+            // Most words of a long range change as a whole, for which there is no need to count.
+            changed += if *word == !new { BITS } else { change_word(word, u64::MAX, set) };
+            *word = new;
+        }
+        self.summarise(first, last, set);
+        changed
+    }
+
+    /// Brings the summary up to date after words `first..=last` were changed: all but the outer two as a whole.
+    fn summarise(&mut self, first: usize, last: usize, set: bool) {
+        for index in first / BITS..=last / BITS {
+            let from = first.max(index * BITS) % BITS;
+            let to = last.min((index + 1) * BITS - 1) % BITS + 1;
+            if set {
+                self.summary[index] |= mask(from, to);
             } else {
-                *summary &= !(1 << (word % BITS));
+                self.summary[index] &= !mask(from, to);
             }
-            bit = stop;
+        }
+        for word in [first, last] {
+            if self.words[word] != 0 {
+                self.summary[word / BITS] |= 1 << (word % BITS);
+            }
         }
     }
 
     /// Marks `start..end` as free; bits that were already set stay so. Returns how many were not.
     pub(crate) fn set(&mut self, start: usize, end: usize) -> usize {
-        let mut added = 0;
-        self.for_each_word(start, end, |word, mask| {
-            added += (mask & !*word).count_ones() as usize;
-            *word |= mask;
-        });
+        let added = self.change(start, end, true);
         self.free += added;
         if start < end {
             self.hint = self.hint.min(start / BITS);
@@ -84,11 +120,7 @@ impl Bitmap {
 
     /// Marks `start..end` as not free. Returns how many were.
     pub(crate) fn clear(&mut self, start: usize, end: usize) -> usize {
-        let mut removed = 0;
-        self.for_each_word(start, end, |word, mask| {
-            removed += (mask & *word).count_ones() as usize;
-            *word &= !mask;
-        });
+        let removed = self.change(start, end, false);
         self.free -= removed;
         removed
     }
