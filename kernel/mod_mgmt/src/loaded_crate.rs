@@ -86,6 +86,11 @@ impl LoadedCrate {
         self.crate_name.get(..=length).unwrap_or(&self.crate_name)
     }
 
+    /// The namespace it is loaded in.
+    pub fn namespace(&self) -> Option<Arc<CrateNamespace>> {
+        self.namespace.upgrade()
+    }
+
     /// Whether this is the base image.
     pub fn is_base_image(&self) -> bool {
         matches!(self.symbols, SymbolSource::BaseImage(..))

@@ -73,7 +73,11 @@ pub fn objects_of_build(artifacts: &Path, in_base: &BTreeSet<String>) -> Outcome
                 continue;
             }
             let contents = prepare::prepare(&contents).map_err(|error| format!("{name}: {error}"))?;
-            objects.push(CrateObject { name, kind: CrateType::Kernel, contents });
+            let object = CrateObject { name, kind: CrateType::Kernel, contents };
+            // Of a crate that only declares types and generic functions nothing is ever looked for.
+            if object.parse()?.symbols().globals().next().is_some() {
+                objects.push(object);
+            }
         }
     }
     if objects.is_empty() {
