@@ -160,7 +160,7 @@ mod tests {
 
         let mut pieces = Pieces(Vec::new());
         let mut buffered = Buffered::new(&mut pieces);
-        write!(buffered, "{}-{}\n", 1, "äö").unwrap();
+        writeln!(buffered, "{}-äö", 1).unwrap();
         buffered.flush().unwrap();
         let long = "x".repeat(300);
         write!(buffered, "ab{long}cd").unwrap();
