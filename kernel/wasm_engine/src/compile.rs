@@ -1,6 +1,6 @@
 //! Compiling modules, where the feature `compiler` is on.
 
-use crate::module::{FilePath, read_file};
+use crate::module::{FilePath, read};
 use crate::{Config, Engine, Module, Result, bail, error::Context};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -108,7 +108,7 @@ impl Module {
     /// # Errors
     /// Says what is wrong with the file or the module.
     pub fn from_file(engine: &Engine, file: impl AsRef<FilePath>) -> Result<Module> {
-        let content = read_file(file.as_ref())?;
+        let content = read(file.as_ref())?;
         let binary = wat::parse_bytes(&content).map_err(|mut error| {
             #[cfg(target_os = "linux")]
             error.set_path(file.as_ref());

@@ -69,7 +69,7 @@ pub use limits::{
 };
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
-pub use module::{FilePath, Module};
+pub use module::{FilePath, Module, read_file};
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, StoreInner};
 pub use table::Table;
 pub use trap::{FrameInfo, WasmBacktrace};

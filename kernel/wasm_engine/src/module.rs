@@ -4,6 +4,7 @@ use crate::error::OutOfMemory;
 use crate::type_registry::RegisteredType;
 use crate::types::{ExportType, ExternType, FuncType, GlobalType, ImportType, MemoryType, TableType, ValType};
 use crate::{Engine, Result, format_err};
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -49,13 +50,23 @@ fn reserved<T>(count: usize) -> Result<Vec<T>, OutOfMemory> {
     Ok(items)
 }
 
-/// The content of a file.
-pub(crate) fn read_file(file: &FilePath) -> Result<Vec<u8>> {
+/// The content of a file. An error says why it cannot be read.
+///
+/// # Errors
+/// Fails if it cannot be read.
+pub fn read_file(file: impl AsRef<FilePath>) -> Result<Vec<u8>> {
+    read(file.as_ref())
+}
+
+/// See [`read_file`].
+
+/// See [`read_file`].
+pub(crate) fn read(file: &FilePath) -> Result<Vec<u8>> {
     #[cfg(target_os = "linux")]
     let path = file.to_str().ok_or_else(|| format_err!("the file name {file:?} is not UTF-8; rename the file"))?;
     #[cfg(not(target_os = "linux"))]
     let path = file;
-    wasm_platform::read_file(path).map_err(|reason| format_err!("failed to read {path}: {reason}"))
+    wasm_platform::read_file(path).map_err(|reason| crate::Error::msg(reason).context(format!("failed to read {path}")))
 }
 
 impl Module {
@@ -115,7 +126,7 @@ impl Module {
     /// As [`deserialize`](Self::deserialize).
     pub unsafe fn deserialize_file(engine: &Engine, path: impl AsRef<FilePath>) -> Result<Module> {
         // SAFETY: by the caller.
-        unsafe { Self::deserialize(engine, read_file(path.as_ref())?) }
+        unsafe { Self::deserialize(engine, read(path.as_ref())?) }
     }
 
     /// The artifact, to be kept for [`deserialize`](Self::deserialize).

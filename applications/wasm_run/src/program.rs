@@ -1,0 +1,155 @@
+//! Running one file.
+
+use crate::arguments::{self, Run};
+use crate::{Failure, Streams};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use wasm_engine::error::Context;
+use wasm_engine::*;
+
+/// What the host keeps for the program: the number that `host.hello` prints as its state.
+const HOST_STATE: u32 = 4;
+
+/// How many names an error lists.
+const MAX_LISTED: usize = 20;
+
+/// Loads the file, makes an instance, calls the function, prints its results.
+pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
+    let input = |error: Error| Failure::Input(format!("{}: {}", command.file, in_one_line(&error)));
+    let engine = Engine::new(&Config::new()).map_err(input)?;
+    let module = load(&engine, command.file).map_err(input)?;
+    let name = function_name(&module, command).map_err(input)?;
+    let ty = function_type(&module, name).map_err(input)?;
+    let args = match command.invoke {
+        Some(_) => arguments_of(name, &ty, command.args).map_err(input)?,
+        // They are the program's own, for it to ask for.
+        None => Vec::new(),
+    };
+
+    let mut store = Store::try_new(&engine, HOST_STATE).map_err(input)?;
+    let linker = provide(&engine, streams).map_err(input)?;
+    let instance = linker.instantiate(&mut store, &module).map_err(|error| match error.is::<Trap>() {
+        true => Failure::Program(error),
+        false => input(error),
+    })?;
+    let function = instance.get_func(&mut store, name).context("the function is gone").map_err(input)?;
+    let mut results: Vec<Val> = ty.results().map(|_| Val::I32(0)).collect();
+    function.call(&mut store, &args, &mut results).map_err(Failure::Program)?;
+    for result in &results {
+        (streams.out)(format_args!("{}\n", arguments::print(result)));
+    }
+    Ok(())
+}
+
+/// What programs may import.
+fn provide(engine: &Engine, streams: Streams) -> Result<Linker<u32>> {
+    let mut linker = Linker::new(engine);
+    linker.func_wrap("host", "hello", move |caller: Caller<'_, u32>, number: i32| {
+        (streams.out)(format_args!("Got {number} from WebAssembly\n"));
+        (streams.out)(format_args!("my host state is: {}\n", caller.data()));
+    })?;
+    Ok(linker)
+}
+
+/// Loads a compiled module, or compiles one where that is possible.
+fn load(engine: &Engine, file: &str) -> Result<Module> {
+    let bytes = read_file(file)
+        .map_err(|error| format_err!("{}; give the name of a WebAssembly file", error.root_cause()))?;
+    #[cfg(feature = "compiler")]
+    if !bytes.is_empty() && Engine::detect_precompiled(&bytes).is_none() {
+        return Module::new(engine, bytes);
+    }
+    // SAFETY: who names the file vouches for it, as for any program that is run: see the crate's documentation.
+    unsafe { Module::deserialize(engine, bytes) }
+}
+
+/// The function to be called: the one that was named, `_start`, or the only one without parameters.
+fn function_name<'a>(module: &'a Module, command: &Run<'a>) -> Result<&'a str> {
+    if let Some(name) = command.invoke {
+        return Ok(name);
+    }
+    let functions = || module.exports().filter_map(|export| Some((export.name(), export.ty().func()?.params().len())));
+    if functions().any(|(name, _)| name == "_start") {
+        return Ok("_start");
+    }
+    let mut callable = functions().filter(|(_, params)| *params == 0);
+    match (callable.next(), callable.next()) {
+        (Some((name, _)), None) => Ok(name),
+        (Some(_), Some(_)) => {
+            bail!("exports several functions that could be run; choose one with --invoke: {}", list(module))
+        }
+        (None, _) if functions().next().is_none() => {
+            bail!("exports no function to run; export one from the module")
+        }
+        (None, _) => bail!("every function it exports has parameters; give them with --invoke NAME: {}", list(module)),
+    }
+}
+
+/// The type of the exported function `name`.
+fn function_type(module: &Module, name: &str) -> Result<FuncType> {
+    match module.get_export(name) {
+        Some(ExternType::Func(ty)) => Ok(ty),
+        Some(_) => bail!("the export `{name}` is no function; functions are: {}", list(module)),
+        None => bail!("no function is exported as `{name}`; functions are: {}", list(module)),
+    }
+}
+
+/// The exported functions with their types, in one line.
+fn list(module: &Module) -> String {
+    let functions = module.exports().filter_map(|export| {
+        let ty = export.ty().func()?.clone();
+        let types = |types: &mut dyn Iterator<Item = ValType>| {
+            types.map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ")
+        };
+        let results = types(&mut ty.results());
+        let arrow = if results.is_empty() { "" } else { " -> " };
+        Some(format!("{}({}){arrow}{results}", export.name(), types(&mut ty.params())))
+    });
+    let mut names: Vec<String> = functions.collect();
+    let more = names.len().saturating_sub(MAX_LISTED);
+    names.truncate(MAX_LISTED);
+    if names.is_empty() {
+        return "none".to_string();
+    }
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    names.join(", ") + &more
+}
+
+/// The arguments for the function `name` of type `ty`.
+fn arguments_of(name: &str, ty: &FuncType, args: &[String]) -> Result<Vec<Val>> {
+    let expected = ty.params().len();
+    if expected != args.len() {
+        let types = ty.params().map(|ty| ty.to_string()).collect::<Vec<_>>().join(" ");
+        let types = if types.is_empty() { String::new() } else { format!(" ({types})") };
+        let s = if expected == 1 { "" } else { "s" };
+        bail!("`{name}` takes {expected} argument{s}{types}, {} given; give {expected}", args.len());
+    }
+    let values = ty.params().zip(args).enumerate().map(|(number, (ty, arg))| {
+        arguments::value(arg, &ty).with_context(|| {
+            let remedy = if ty.is_ref() { "such arguments cannot be given here" } else { "give a number that fits" };
+            format!("argument {} of `{name}`, `{arg}`, is no {ty}; {remedy}", number + 1)
+        })
+    });
+    values.collect()
+}
+
+/// An error and its causes in one line, with a remedy where it does not name one.
+fn in_one_line(error: &Error) -> String {
+    if let Some(unknown) = error.downcast_ref::<UnknownImportError>() {
+        return format!("{unknown}; link the module without it: there is only `host::hello`, a function with an i32");
+    }
+    let text = format!("{error:#}");
+    let mut lines = text.lines();
+    let mut line = lines.next().unwrap_or_default().to_string();
+    // Errors of the text format show the place in further lines, the first of which has its numbers.
+    let place = lines.next().and_then(|place| place.trim().strip_prefix("--> ")?.split_once(':'));
+    if let Some((_, place)) = place {
+        line += &format!(" (line:column {place}); correct the text");
+    } else if error.is::<OutOfMemory>() {
+        line += "; free some memory and try again";
+    } else if !line.contains("; ") {
+        line += "; correct the module";
+    }
+    line
+}
