@@ -5,18 +5,24 @@
 //! and unblocks it. Tasks that have none, because no ancestor had any, use the default ones ([`set_default_streams`]), which are
 //! the console's.
 //!
+//! What else a program gets from its task is here for its convenience: [`working_dir`].
+//!
 //! Printing never fails and never panics: what nobody can receive any more is dropped. Programs that want to know call
 //! [`stdout`] and write to it.
 #![no_std]
 
 extern crate alloc;
 
+mod foreground;
+
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
+use fs_node::DirRef;
 use io::IoError;
 use spin::RwLock;
 use tty::LineDiscipline;
 
+pub use foreground::Foreground;
 pub use io::{ImmutableRead, ImmutableWrite};
 
 /// Where a task reads from and prints to.
@@ -113,6 +119,16 @@ fn with_streams<R>(action: impl FnOnce(&IoStreams) -> R) -> Result<R, &'static s
     }
     let default = DEFAULT.read().clone();
     default.as_ref().map(action).ok_or(NO_STREAMS)
+}
+
+/// The working directory of the current task.
+///
+/// # Errors
+/// If there are no tasks yet.
+pub fn working_dir() -> Result<DirRef, &'static str> {
+    let environment = task::with_current_task(|task| task.get_env()).map_err(|_| NO_SUCH_TASK)?;
+    let dir = environment.lock().working_dir.clone();
+    Ok(dir)
 }
 
 /// Prints to standard output of the current task; [`print!`] is the way to call it.

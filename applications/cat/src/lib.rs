@@ -1,0 +1,75 @@
+//! `cat [FILE…]` prints files, or what is typed if there are none; `-` among them stands for that.
+#![no_std]
+
+extern crate alloc;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use app_io::{ImmutableWrite, eprintln};
+use fs_node::{FileOrDir, FileRef, FsError};
+use path::Path;
+
+/// How many bytes are read at once.
+const CHUNK: usize = 16 << 10;
+
+/// Runs the program; returns its status.
+#[inline(never)]
+pub fn main(args: Vec<String>) -> isize {
+    let options = match options::parse(&args, "") {
+        Ok(options) => options,
+        Err(unknown) => {
+            eprintln!("cat: {unknown}; usage: cat [FILE...]");
+            return 2;
+        }
+    };
+    let stdin = ["-".to_string()];
+    let operands = if options.operands.is_empty() { &stdin } else { options.operands };
+    let mut status = 0;
+    for operand in operands {
+        if let Err(reason) = print(operand) {
+            eprintln!("cat: {}: {reason}", if operand.is_empty() { "''" } else { operand });
+            status = 1;
+        }
+    }
+    status
+}
+
+fn print(operand: &str) -> Result<(), String> {
+    let out = app_io::stdout()?;
+    if operand == "-" {
+        let input = app_io::stdin()?;
+        return copy(&*out, |buffer| input.read(buffer).map_err(|error| error.to_string()));
+    }
+    let cwd = app_io::working_dir()?;
+    let file = match Path::new(operand).resolve(&cwd) {
+        Ok(FileOrDir::File(file)) => file,
+        Ok(FileOrDir::Dir(_)) => return Err(FsError::IsADirectory.to_string()),
+        Err(error) => return Err(error.to_string()),
+    };
+    print_file(&file, &*out)
+}
+
+fn print_file(file: &FileRef, out: &dyn ImmutableWrite) -> Result<(), String> {
+    let mut offset = 0;
+    copy(out, |buffer| {
+        let count = file.lock().read_at(buffer, offset).map_err(|error| error.to_string())?;
+        offset += count;
+        Ok(count)
+    })
+}
+
+/// Writes what `read` yields until it yields nothing.
+fn copy(
+    out: &dyn ImmutableWrite,
+    mut read: impl FnMut(&mut [u8]) -> Result<usize, String>,
+) -> Result<(), String> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match read(&mut buffer)? {
+            0 => return Ok(()),
+            count => out.write_all(&buffer[..count]).map_err(|error| format!("standard output: {error}"))?,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! [`Foreground`]: the task that Ctrl-C ends.
+
+use alloc::sync::Arc;
+use task::{KillReason, TaskRef};
+use tty::{Event, EventHandler, LineDiscipline};
+
+/// While this exists, Ctrl-C on a terminal ends a certain task. Then whoever was told about the terminal's events before is again.
+///
+/// It is here and not in a shell because the terminal calls the handler whenever a key is pressed, and a shell's code may be unloaded.
+pub struct Foreground {
+    discipline: Arc<LineDiscipline>,
+    former: Option<EventHandler>,
+}
+
+impl Foreground {
+    /// Lets Ctrl-C on the terminal of `discipline` end `task`.
+    pub fn new(discipline: Arc<LineDiscipline>, task: &TaskRef) -> Self {
+        let task = task.downgrade();
+        let handler: EventHandler = Arc::new(move |event| {
+            if event == Event::CtrlC
+                && let Some(task) = task.upgrade()
+            {
+                // A task that has ended can't be killed, and need not be.
+                let _ = task.kill(KillReason::Requested);
+            }
+        });
+        let former = discipline.set_event_handler(Some(handler));
+        Self { discipline, former }
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        let own = self.discipline.set_event_handler(self.former.take());
+        drop(own);
+    }
+}
