@@ -1,0 +1,33 @@
+//! The shell: reads lines, runs programs, and says what became of them.
+//!
+//! `shell` talks to a person: it shows a prompt, lets the line be edited, and remembers it. `shell -c LINE` runs one line; its status is that
+//! of the line's last command.
+//!
+//! A program is an application: a crate with `pub fn main(args: Vec<String>) -> isize`, whose object file is in the
+//! directory `/namespaces/_applications`. It is loaded when it is called, runs as a task of its own with a copy of the shell's environment
+//! and with the shell's streams, and is dropped afterwards.
+//!
+//! | Status | |
+//! |---|---|
+//! | 0 … 255 | the low eight bits of what `main` returned; 0 is success |
+//! | 2 | wrong usage, of a program or of the shell's language |
+//! | 126 | the program could not be started |
+//! | 127 | there is no such program |
+//! | 130 | ended by Ctrl-C, or by `kill` |
+//! | 134 | ended by a panic or a CPU exception |
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+#[cfg(target_os = "theseus")]
+mod builtins;
+#[cfg(target_os = "theseus")]
+mod complete;
+#[cfg(target_os = "theseus")]
+mod interactive;
+#[cfg(target_os = "theseus")]
+mod run;
+pub mod syntax;
+
+#[cfg(target_os = "theseus")]
+pub use run::main;

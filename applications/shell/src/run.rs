@@ -1,0 +1,213 @@
+//! Running lines and programs.
+
+use crate::syntax::{self, Command, When, Word};
+use crate::{builtins, interactive};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use app_io::{Foreground, eprintln};
+use environment::Environment;
+use path::{Path, PathBuf};
+use spin::Mutex;
+use task::{ExitValue, KillReason};
+
+/// Wrong usage.
+pub(crate) const USAGE: u8 = 2;
+const CANNOT_START: u8 = 126;
+const NOT_FOUND: u8 = 127;
+const INTERRUPTED: u8 = 130;
+const CRASHED: u8 = 134;
+
+/// A shell's state.
+pub(crate) struct Shell {
+    /// Working directory and variables: the shell's own, and what programs get a copy of.
+    pub environment: Arc<Mutex<Environment>>,
+    /// The status of the command before: `$?`.
+    pub status: u8,
+    /// `exit` was run.
+    pub exiting: bool,
+    /// There is a person at the other end.
+    pub interactive: bool,
+}
+
+/// Runs the shell; returns its status.
+#[inline(never)]
+pub fn main(args: Vec<String>) -> isize {
+    let mut shell = match Shell::new(args.is_empty()) {
+        Ok(shell) => shell,
+        Err(reason) => {
+            eprintln!("shell: {reason}");
+            return isize::from(CANNOT_START);
+        }
+    };
+    match args.as_slice() {
+        [] => interactive::run(&mut shell),
+        [option, line] if option == "-c" => shell.run_line(line),
+        _ => {
+            eprintln!("usage: shell [-c LINE]");
+            return isize::from(USAGE);
+        }
+    }
+    isize::from(shell.status)
+}
+
+impl Shell {
+    /// A shell with a copy of the environment of the task that runs it, so that `cd` changes nothing for whoever started it.
+    fn new(interactive: bool) -> Result<Self, &'static str> {
+        let environment = task::with_current_task(|task| {
+            let environment = Arc::new(Mutex::new(task.get_env().lock().clone()));
+            task.set_env(environment.clone());
+            environment
+        })
+        .map_err(|_| "there is no current task")?;
+        Ok(Self { environment, status: 0, exiting: false, interactive })
+    }
+
+    /// Runs the commands of a line, up to the end, `exit` or Ctrl-C.
+    pub fn run_line(&mut self, line: &str) {
+        let commands = match syntax::parse(line) {
+            Ok(commands) => commands,
+            Err(error) => {
+                eprintln!("shell: {error}");
+                self.status = USAGE;
+                return;
+            }
+        };
+        for command in &commands {
+            let runs = match command.when {
+                When::Always => true,
+                When::Success => self.status == 0,
+                When::Failure => self.status != 0,
+            };
+            if runs {
+                let interrupted = self.run_command(command);
+                if interrupted || self.exiting {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Runs a command and sets the status. Returns whether Ctrl-C ended it.
+    fn run_command(&mut self, command: &Command) -> bool {
+        let words: Vec<String> = command.words.iter().flat_map(|word| self.expand(word)).collect();
+        let assignments: Vec<(String, String)> =
+            command.assignments.iter().map(|(name, value)| (name.clone(), self.value(value))).collect();
+        let Some((name, arguments)) = words.split_first() else {
+            let mut environment = self.environment.lock();
+            for (name, value) in assignments {
+                environment.set(name, value);
+            }
+            self.status = 0;
+            return false;
+        };
+        if let Some(builtin) = builtins::find(name) {
+            // Assignments in front of a built-in command have no use.
+            self.status = builtin(self, arguments);
+            return false;
+        }
+        let mut environment = self.environment.lock().clone();
+        for (name, value) in assignments {
+            environment.set(name, value);
+        }
+        self.status = match self.run_program(name, arguments.to_vec(), environment) {
+            Ok(status) => status,
+            Err((status, reason)) => {
+                eprintln!("shell: {name}: {reason}");
+                status
+            }
+        };
+        self.status == INTERRUPTED
+    }
+
+    /// Runs a program and returns its status, or the status and the reason if there is something to be said.
+    fn run_program(
+        &self,
+        name: &str,
+        arguments: Vec<String>,
+        environment: Environment,
+    ) -> Result<u8, (u8, String)> {
+        let file = find_program(name).ok_or_else(|| (NOT_FOUND, "command not found".to_string()))?;
+        let cannot = |reason: String| (CANNOT_START, reason);
+        let task = spawn::new_application_task_builder(&file, None)
+            .map_err(|error| cannot(error.to_string()))?
+            .argument(arguments)
+            .block()
+            .spawn()
+            .map_err(|error| cannot(error.to_string()))?;
+        task.set_env(Arc::new(Mutex::new(environment)));
+        let exit = {
+            let discipline = app_io::line_discipline().ok();
+            if let (true, Some(discipline)) = (self.interactive, &discipline) {
+                discipline.set_sane();
+            }
+            let _foreground = discipline.map(|discipline| Foreground::new(discipline, &task));
+            // It was made blocked, so this is what makes it run; if Ctrl-C was faster, it has ended.
+            let _ = task.unblock();
+            task.join().map_err(|error| cannot(error.to_string()))?
+        };
+        match exit {
+            ExitValue::Completed(value) => match value.downcast_ref::<isize>() {
+                Some(status) => Ok(*status as u8),
+                None => Err(cannot("its main returned something else than a status".to_string())),
+            },
+            ExitValue::Killed(KillReason::Requested) => Err((INTERRUPTED, "killed".to_string())),
+            ExitValue::Killed(reason) => Err((CRASHED, reason.to_string())),
+        }
+    }
+
+    /// The arguments that a word stands for.
+    fn expand(&self, word: &Word) -> Vec<String> {
+        word.expand(&|name| self.variable(name))
+    }
+
+    /// What a word stands for as a variable's value.
+    fn value(&self, word: &Word) -> String {
+        word.expand_whole(&|name| self.variable(name))
+    }
+
+    /// The value of a variable. Besides those that were set there are `?`, the last status, and `PWD`, the working directory.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match name {
+            "?" => Some(self.status.to_string()),
+            "PWD" => Some(self.environment.lock().cwd()),
+            name => self.environment.lock().get(name).map(String::from),
+        }
+    }
+}
+
+/// The object file of a program, as seen from the directory of applications. A name with a `/` is the path of one.
+fn find_program(name: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        let cwd = app_io::working_dir().ok()?;
+        let file = Path::new(name).get_file(&cwd)?;
+        let path = file.lock().get_absolute_path();
+        return Some(PathBuf::from(path));
+    }
+    object_files().into_iter().find(|file| program_name(file) == Some(name)).map(PathBuf::from)
+}
+
+/// The names of all programs, in ascending order.
+pub(crate) fn programs() -> Vec<String> {
+    let mut names: Vec<String> =
+        object_files().iter().filter_map(|file| program_name(file).map(String::from)).collect();
+    names.dedup();
+    names
+}
+
+/// The program whose object file is called `file`: what is before the hash.
+fn program_name(file: &str) -> Option<&str> {
+    file.strip_suffix(".o")?.rsplit_once('-').map(|(name, _hash)| name)
+}
+
+/// The names of the files in the directory of applications.
+fn object_files() -> Vec<String> {
+    let namespace = task::with_current_task(|task| task.get_namespace().clone());
+    namespace.map_or(Vec::new(), |namespace| namespace.dir().lock().list())
+}
+
+/// The prompt: where one is.
+pub(crate) fn prompt(shell: &Shell) -> String {
+    format!("theseus:{}$ ", shell.environment.lock().cwd())
+}
