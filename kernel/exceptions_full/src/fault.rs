@@ -13,8 +13,10 @@ use unwind::FaultFrame;
 
 /// Pages of the stack on which tasks end whose own stack is unusable: they print a backtrace there.
 const SPARE_STACK_PAGES: usize = 16;
-/// The bits of RFLAGS that enable interrupts (9), reverse string instructions (10), and step (8).
-const INTERRUPT_DIRECTION_AND_TRAP_FLAGS: u64 = 1 << 9 | 1 << 10 | 1 << 8;
+/// The bits of RFLAGS that reverse string instructions (10) and step through code (8).
+const DIRECTION_AND_TRAP_FLAGS: u64 = 1 << 10 | 1 << 8;
+/// The bit of RFLAGS that enables interrupts.
+const INTERRUPT_FLAG: u64 = 1 << 9;
 
 /// The address above the spare stack; 0 before there is one. One CPU runs tasks, and it uses the stack with interrupts off
 /// from beginning to end, so one is enough.
@@ -52,12 +54,19 @@ pub(crate) fn end_task(registers: &mut SavedRegisters) {
     let stack_pointer = registers.rsp as usize;
     let room = (bottom..=top).contains(&stack_pointer).then(|| stack_pointer - bottom);
     if room.is_some_and(|room| room >= FaultFrame::STACK_NEEDED) {
+        registers.rflags &= !DIRECTION_AND_TRAP_FLAGS;
         // SAFETY: the stack pointer lies within the task's stack, which is mapped, and below it there is as much as is
         // needed. The task does not go on in any other way.
-        let entry = unsafe { frame.place() };
-        registers.rip = entry.rip;
-        registers.rsp = entry.rsp;
-        registers.rflags &= !(1 << 10 | 1 << 8);
+        unsafe {
+            match call_into_nowhere(registers, top) {
+                Some(return_address) => enter_as_called(registers, frame, return_address),
+                None => {
+                    let entry = frame.place();
+                    registers.rip = entry.rip;
+                    registers.rsp = entry.rsp;
+                }
+            }
+        }
     } else {
         // SAFETY: interrupts are off and stay so until the task that uses the spare frame and stack has ended.
         let frame = unsafe { (*SPARE_FRAME.0.get()).write(frame) };
@@ -66,8 +75,69 @@ pub(crate) fn end_task(registers: &mut SavedRegisters) {
         // As after a call: 8 less than a multiple of 16.
         registers.rsp = (SPARE_STACK_TOP.load(Ordering::Acquire) & !15) as u64 - 8;
         registers.rbp = 0;
-        registers.rflags &= !INTERRUPT_DIRECTION_AND_TRAP_FLAGS;
+        registers.rflags &= !(DIRECTION_AND_TRAP_FLAGS | INTERRUPT_FLAG);
     }
+}
+
+/// If what faulted is a call of an address where there is no code, the address that the call would have returned to.
+///
+/// # Safety
+/// The stack pointer lies within the interrupted task's stack, which ends at `stack_top`.
+unsafe fn call_into_nowhere(registers: &SavedRegisters, stack_top: usize) -> Option<u64> {
+    if is_code(registers.rip) || registers.rsp as usize + size_of::<u64>() > stack_top {
+        return None;
+    }
+    // SAFETY: the word lies within the stack, which is mapped.
+    let return_address = unsafe { (registers.rsp as *const u64).read_unaligned() };
+    // A return address is behind the call, which may be a function's last instruction.
+    is_code(return_address.wrapping_sub(1)).then_some(return_address)
+}
+
+fn is_code(address: u64) -> bool {
+    unwind::code_range_containing(address as usize).is_some()
+}
+
+/// Lets the task go on in [`called_instead`], in place of the function that it called and that is none. Nothing was executed
+/// since the call, so to the caller it is a call like any other, whose landing pads run.
+///
+/// # Safety
+/// As for [`FaultFrame::place`]; and the word at the stack pointer is the return address of a call.
+unsafe fn enter_as_called(registers: &mut SavedRegisters, mut frame: FaultFrame, return_address: u64) {
+    // What is reported as the place is the call.
+    frame.rip = return_address - 1;
+    // The word below the return address is for `called_instead` to push to.
+    let address = (registers.rsp - 2 * size_of::<u64>() as u64 - size_of::<FaultFrame>() as u64) & !15;
+    // SAFETY: unused memory of the task's stack, as the caller promises, and aligned.
+    unsafe { (address as *mut FaultFrame).write(frame) };
+    registers.rdi = address;
+    registers.rip = called_instead as *const () as u64;
+}
+
+/// Stands in for a function that does not exist; the frame at `rdi` says who called it. It is on the stack, a little below the
+/// return address.
+#[unsafe(naked)]
+unsafe extern "C-unwind" fn called_instead(_frame: &mut FaultFrame) -> ! {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        // What is below the frame is free, and the frame is aligned.
+        "mov rsp, rdi",
+        "call {handler}",
+        "ud2",
+        ".cfi_endproc",
+        handler = sym end_as_called,
+    )
+}
+
+/// Reports the task and unwinds it, from [`called_instead`].
+extern "C-unwind" fn end_as_called(frame: &mut FaultFrame) -> ! {
+    run_signal_handler(frame);
+    panic_wrapper::report_fault(frame);
+    catch_unwind::resume_unwind(KillReason::Exception(frame.vector as u8))
 }
 
 /// The interrupted registers as the unwinder wants them.
@@ -108,14 +178,19 @@ fn frame_of(registers: &SavedRegisters) -> FaultFrame {
 /// # Safety
 /// For [`FaultFrame::place`] only.
 unsafe extern "C-unwind" fn end_by_unwinding(frame: &mut FaultFrame) -> ! {
+    run_signal_handler(frame);
+    // SAFETY: the frame is the one that `place` put there, and this is its handler.
+    unsafe { panic_wrapper::fault_handler(frame) }
+}
+
+/// Gives the task's own handler for this kind of fault, if it has one, the chance to unwind the task to where it can go on.
+fn run_signal_handler(frame: &FaultFrame) {
     if let Some(signal) = Signal::from_vector(frame.vector as u8)
         && let Some(handler) = signal_handler::take_signal_handler(signal)
     {
         // A handler that returns, whatever it says, has not found the task another way to go on.
         let _ = handler(&context_of(frame, signal));
     }
-    // SAFETY: the frame is the one that `place` put there, and this is its handler.
-    unsafe { panic_wrapper::fault_handler(frame) }
 }
 
 /// The fault as upstream's signal handlers are told of it.

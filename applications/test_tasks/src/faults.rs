@@ -1,0 +1,257 @@
+//! CPU exceptions: traps that somebody handles, and faults that end a task.
+
+use crate::lives::{reason_of, spawn, value_of};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::arch::asm;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::time::Duration;
+use signal_handler::{ErrorCode, Signal, TrapContext};
+use task::KillReason;
+
+pub const TESTS: &[(&str, fn())] = &[
+    ("a fault ends its task, and drops what its callers own", a_fault_ends_its_task),
+    ("faults of every kind", faults_of_every_kind),
+    ("a call into nowhere", a_call_into_nowhere),
+    ("a stack overflow ends its task only", a_stack_overflow_ends_its_task),
+    ("a nonsensical stack pointer ends its task only", a_nonsensical_stack_pointer),
+    ("a breakpoint is passed", a_breakpoint_is_passed),
+    ("the trap handler, 20,000 times in four tasks", the_trap_handler),
+    ("a trap handler that declines", a_trap_handler_that_declines),
+    ("the interrupt hook ends an endless loop", the_interrupt_hook),
+    ("a signal handler is called once, on the task's stack", a_signal_handler),
+];
+
+const DIVIDE_ERROR: u8 = 0;
+const INVALID_OPCODE: u8 = 6;
+const GENERAL_PROTECTION: u8 = 13;
+const PAGE_FAULT: u8 = 14;
+
+/// Why a task that calls `f` ends, which must be an exception.
+fn exception_of(f: impl FnOnce() + Send + 'static) -> u8 {
+    match reason_of(&spawn(f)) {
+        KillReason::Exception(vector) => vector,
+        other => panic!("ended otherwise: {other}"),
+    }
+}
+
+fn invalid_instruction() {
+    // SAFETY: raises #UD, which ends the task here.
+    unsafe { asm!("ud2") };
+}
+
+/// Sets a flag when it is dropped.
+struct OnDrop(Arc<AtomicBool>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The compiler must think that it could panic, or else it lays out no landing pads in its callers.
+#[inline(never)]
+fn faulting_callee() {
+    assert!(!core::hint::black_box(false));
+    invalid_instruction();
+}
+
+fn a_fault_ends_its_task() {
+    let dropped = Arc::new(AtomicBool::new(false));
+    let witness = dropped.clone();
+    let before = exceptions_full::fatal_faults();
+    let vector = exception_of(move || {
+        let _on_drop = OnDrop(witness);
+        faulting_callee();
+    });
+    assert_eq!(vector, INVALID_OPCODE);
+    assert!(dropped.load(Ordering::SeqCst), "the caller's value was not dropped");
+    assert_eq!(exceptions_full::fatal_faults(), before + 1);
+}
+
+/// Writes a byte to an address where that faults.
+fn write_to(address: usize) {
+    // SAFETY: the tests call it with addresses that cannot be written to: the task ends here.
+    unsafe { core::ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(1) };
+}
+
+/// Calls an address where there is no code, or none that may be executed.
+#[inline(always)]
+fn call(address: usize) {
+    // SAFETY: the call faults, and the task ends, as the tests want.
+    unsafe { core::mem::transmute::<usize, extern "C-unwind" fn()>(core::hint::black_box(address))() };
+}
+
+fn divide_by_zero() {
+    // SAFETY: raises #DE, which ends the task here.
+    unsafe { asm!("xor edx, edx", "xor ecx, ecx", "div ecx", out("eax") _, out("ecx") _, out("edx") _) };
+}
+
+fn faults_of_every_kind() {
+    assert_eq!(exception_of(|| write_to(8)), PAGE_FAULT);
+    assert_eq!(exception_of(divide_by_zero), DIVIDE_ERROR);
+    let not_canonical = 0x0123_4567_89ab_cdef;
+    assert_eq!(exception_of(move || write_to(not_canonical)), GENERAL_PROTECTION);
+    let code = a_fault_ends_its_task as fn() as usize;
+    assert_eq!(exception_of(move || write_to(code)), PAGE_FAULT);
+    let data: Box<[u8; 16]> = Box::new([0xC3; 16]);
+    let address = data.as_ptr() as usize;
+    assert_eq!(exception_of(move || call(address)), PAGE_FAULT);
+}
+
+fn a_call_into_nowhere() {
+    let dropped = Arc::new(AtomicBool::new(false));
+    let witness = dropped.clone();
+    let vector = exception_of(move || {
+        let _on_drop = OnDrop(witness);
+        call(0x10);
+    });
+    assert_eq!(vector, PAGE_FAULT);
+    assert!(dropped.load(Ordering::SeqCst), "the caller's value was not dropped");
+}
+
+#[inline(never)]
+#[expect(unconditional_recursion, reason = "to use up the stack is the point")]
+fn recurse(depth: usize) -> usize {
+    let room = core::hint::black_box([depth; 32]);
+    recurse(depth + 1) + room[depth % 32]
+}
+
+fn a_stack_overflow_ends_its_task() {
+    for _ in 0..3 {
+        let vector = exception_of(|| {
+            core::hint::black_box(recurse(0));
+        });
+        assert_eq!(vector, PAGE_FAULT);
+    }
+    assert_eq!(value_of::<i32>(&spawn(|| 3)), 3, "tasks do not work any more");
+}
+
+fn a_nonsensical_stack_pointer() {
+    let vector = exception_of(|| {
+        // SAFETY: the push faults, since page 0 is never mapped, and the task ends there.
+        unsafe { asm!("mov rsp, 0x800", "push rax", options(noreturn)) }
+    });
+    assert_eq!(vector, PAGE_FAULT);
+}
+
+fn a_breakpoint_is_passed() {
+    // SAFETY: a breakpoint only prints the registers to the log.
+    unsafe { asm!("int3") };
+}
+
+/// What the test's trap handler was asked about.
+static TRAPS_SEEN: AtomicUsize = AtomicUsize::new(0);
+/// The size of `ud2`.
+const UD2_SIZE: u64 = 2;
+
+/// Lets the task go on behind a `ud2` whose task says so in rax, with a result in rdx.
+fn skip_ud2(context: &mut TrapContext<'_>) -> bool {
+    if context.vector != INVALID_OPCODE || context.registers.rax != 0x7E57 {
+        return false;
+    }
+    TRAPS_SEEN.fetch_add(1, Ordering::Relaxed);
+    context.registers.rip += UD2_SIZE;
+    context.registers.rdx = context.registers.rcx + 1;
+    true
+}
+
+fn trap(number: u64) -> u64 {
+    let result;
+    // SAFETY: raises #UD, behind which `skip_ud2` lets the task go on with rdx changed.
+    unsafe { asm!("ud2", in("rax") 0x7E57, in("rcx") number, lateout("rdx") result, options(nostack)) };
+    result
+}
+
+/// Sets a trap handler for as long as it lives, then the former one again.
+struct TrapHandlerSet(Option<signal_handler::TrapHandler>);
+
+impl TrapHandlerSet {
+    fn new(handler: signal_handler::TrapHandler) -> Self {
+        TrapHandlerSet(signal_handler::set_trap_handler(Some(handler)))
+    }
+}
+
+impl Drop for TrapHandlerSet {
+    fn drop(&mut self) {
+        signal_handler::set_trap_handler(self.0);
+    }
+}
+
+fn the_trap_handler() {
+    const TASKS: u64 = 4;
+    const TRAPS: u64 = 5_000;
+    let _set = TrapHandlerSet::new(skip_ud2);
+    let before = TRAPS_SEEN.load(Ordering::Relaxed);
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            spawn(move || (0..TRAPS).all(|number| trap(task << 32 | number) == (task << 32 | number) + 1))
+        })
+        .collect();
+    assert!(tasks.iter().all(value_of::<bool>), "a trap brought the wrong result");
+    assert_eq!(TRAPS_SEEN.load(Ordering::Relaxed) - before, (TASKS * TRAPS) as usize);
+}
+
+fn a_trap_handler_that_declines() {
+    let _set = TrapHandlerSet::new(skip_ud2);
+    assert_eq!(exception_of(invalid_instruction), INVALID_OPCODE);
+}
+
+/// Where `end_loop` sends a task that spins in `spin_forever`.
+static HOOK_CALLS: AtomicUsize = AtomicUsize::new(0);
+
+/// Lets the loop of `spin_forever`, which has this number in rax, end.
+fn end_loop(context: &mut TrapContext<'_>) -> bool {
+    HOOK_CALLS.fetch_add(1, Ordering::Relaxed);
+    if context.registers.rax != 0x7E57_1009 {
+        return false;
+    }
+    context.registers.rcx = 0;
+    true
+}
+
+fn the_interrupt_hook() {
+    let former = signal_handler::set_interrupt_hook(Some(end_loop));
+    let task = spawn(|| {
+        // SAFETY: loops until somebody changes rcx.
+        unsafe {
+            asm!("2:", "pause", "test rcx, rcx", "jnz 2b", in("rax") 0x7E57_1009_u64, inout("rcx") 1_u64 => _, options(nostack))
+        };
+        task::cancellation_pending()
+    });
+    let start = time::Instant::now();
+    while start.elapsed() < Duration::from_millis(30) {
+        task::schedule();
+    }
+    assert_eq!(
+        HOOK_CALLS.load(Ordering::Relaxed),
+        0,
+        "the hook was called though nobody asked the task to end"
+    );
+    task.kill(KillReason::Requested).unwrap();
+    let pending = value_of::<bool>(&task);
+    signal_handler::set_interrupt_hook(former);
+    assert!(pending, "the task does not know that it should end");
+}
+
+fn a_signal_handler() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    let vector = exception_of(move || {
+        signal_handler::register_signal_handler(
+            Signal::InvalidAddress,
+            Box::new(move |context| {
+                let expected = ErrorCode::PageFaultError { accessed_address: 0x18, pf_error: 0 };
+                assert_eq!(context.error_code, Some(expected));
+                count.fetch_add(1, Ordering::SeqCst);
+                Err(())
+            }),
+        )
+        .unwrap();
+        // SAFETY: page 0 is never mapped, so this faults and ends the task.
+        unsafe { (0x18 as *const u64).read_volatile() };
+    });
+    assert_eq!(vector, PAGE_FAULT);
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
