@@ -29,5 +29,9 @@ mod interactive;
 mod run;
 pub mod syntax;
 
+/// Runs the shell; returns its status. The loader looks for this name in the crate's root.
 #[cfg(target_os = "theseus")]
-pub use run::main;
+#[inline(never)]
+pub fn main(args: alloc::vec::Vec<alloc::string::String>) -> isize {
+    run::shell(args)
+}

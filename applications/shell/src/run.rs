@@ -32,8 +32,7 @@ pub(crate) struct Shell {
 }
 
 /// Runs the shell; returns its status.
-#[inline(never)]
-pub fn main(args: Vec<String>) -> isize {
+pub fn shell(args: Vec<String>) -> isize {
     let mut shell = match Shell::new(args.is_empty()) {
         Ok(shell) => shell,
         Err(reason) => {
