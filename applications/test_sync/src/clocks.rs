@@ -1,0 +1,146 @@
+//! Sleep, clocks, and what ACPI says about them.
+
+use crate::{FOREVER, compute, finish, start};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use sleep::{sleep, sleep_until};
+use sync_irq::IrqSafeMutex;
+use time::calendar::DateTime;
+use time::{Duration, Instant, WallTime};
+
+pub fn sleep_is_never_too_short() {
+    for microseconds in [0, 1, 500, 1_000, 1_500, 10_000, 50_000] {
+        let duration = Duration::from_micros(microseconds);
+        let begin = Instant::now();
+        sleep(duration).expect("it can sleep");
+        let slept = begin.elapsed();
+        assert!(slept >= duration, "{slept:?} instead of {duration:?}");
+        assert!(slept < duration + FOREVER, "{slept:?} instead of {duration:?}");
+    }
+    sleep_until(Instant::ZERO).expect("the past needs no sleep");
+}
+
+/// While one task sleeps, another one gets the CPU.
+pub fn sleepers_do_not_use_the_cpu() {
+    let count = Arc::new(AtomicU32::new(0));
+    let worker = {
+        let count = count.clone();
+        start(move || {
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_millis(60) {
+                compute(100);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+    let before = count.load(Ordering::Relaxed);
+    sleep(Duration::from_millis(30)).expect("it can sleep");
+    let after = count.load(Ordering::Relaxed);
+    finish::<()>(worker);
+    assert!(after > before, "the other task did not run");
+}
+
+pub fn sleepers_wake_in_order() {
+    let order = Arc::new(IrqSafeMutex::new(Vec::with_capacity(5)));
+    let base = Instant::now() + Duration::from_millis(30);
+    let tasks: Vec<_> = [3u32, 1, 4, 2, 0]
+        .into_iter()
+        .map(|number| {
+            let order = order.clone();
+            start(move || {
+                sleep_until(base + Duration::from_millis(30) * number).expect("it can sleep");
+                order.lock().push((number, Instant::now()));
+            })
+        })
+        .collect();
+    tasks.into_iter().for_each(finish::<()>);
+    let order = order.lock();
+    for (number, woken) in order.iter() {
+        assert!(*woken >= base + Duration::from_millis(30) * *number, "sleeper {number} woke early");
+    }
+    let numbers: Vec<u32> = order.iter().map(|(number, _)| *number).collect();
+    // If the emulator stops for longer than the deadlines are apart, several come due at once: then only the queue's order,
+    // which is that of the deadlines, says who is first. So the order holds in any case.
+    assert_eq!(numbers, [0, 1, 2, 3, 4]);
+}
+
+pub fn many_sleepers() {
+    let tasks: Vec<_> = (0..20u64)
+        .map(|number| {
+            start(move || {
+                for round in 0..10 {
+                    let deadline = Instant::now() + Duration::from_micros(number * 311 % 3_000 + round * 77);
+                    sleep_until(deadline).expect("it can sleep");
+                    assert!(Instant::now() >= deadline);
+                }
+            })
+        })
+        .collect();
+    tasks.into_iter().for_each(finish::<()>);
+}
+
+/// Whatever one task has seen, no task sees anything earlier afterwards.
+pub fn monotonic_clock_never_goes_back() {
+    let latest = Arc::new(AtomicU64::new(0));
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let latest = latest.clone();
+            start(move || {
+                for _ in 0..50_000 {
+                    let before = latest.load(Ordering::Acquire);
+                    let now = Instant::now().as_nanos();
+                    assert!(now >= before, "{now} after {before}");
+                    latest.fetch_max(now, Ordering::AcqRel);
+                }
+            })
+        })
+        .collect();
+    tasks.into_iter().for_each(finish::<()>);
+    let begin = Instant::now();
+    compute(1_000_000);
+    assert!(Instant::now() > begin, "the clock stands still");
+}
+
+/// The kernel's clock and the real time clock, which has its own crystal, pass the same time: to within the second that
+/// the latter shows.
+pub fn clocks_agree() {
+    assert!(tsc::frequency().is_some_and(|hertz| (1_000_000..100_000_000_000).contains(&hertz)));
+    let seconds = || rtc::read_rtc().expect("there is a real time clock").date_time().to_unix();
+    // From one change of the seconds to another one two seconds later.
+    let first = seconds();
+    while seconds() == first {
+        task::schedule();
+    }
+    let begin = Instant::now();
+    while seconds() < first + 3 {
+        task::schedule();
+    }
+    let elapsed = begin.elapsed();
+    // A reading may come late by as long as the other tasks, and the emulator, take.
+    assert!(elapsed > Duration::from_millis(1_500), "two seconds took {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(10), "two seconds took {elapsed:?}");
+}
+
+pub fn wall_clock_is_plausible() {
+    let first = time::now::<WallTime>();
+    let date = DateTime::from_unix(first.as_secs() as i64);
+    assert!((2024..2100).contains(&date.year), "it is {date}");
+    let hardware = rtc::read_rtc().expect("there is a real time clock").date_time();
+    let difference = hardware.to_unix().abs_diff(time::now::<WallTime>().as_secs() as i64);
+    assert!(difference <= 60, "the hardware says {hardware}, the kernel {date}");
+    sleep(Duration::from_millis(5)).expect("it can sleep");
+    let second = time::now::<WallTime>();
+    assert!(second >= first + Duration::from_millis(5));
+}
+
+pub fn acpi_knows_the_machine() {
+    let info = acpi::info().expect("the machine has ACPI tables");
+    let madt = info.madt.as_ref().expect("it has a MADT");
+    assert!(madt.processors.iter().any(|processor| processor.enabled));
+    assert!(!madt.io_apics.is_empty());
+    assert_ne!(madt.local_apic_address, 0);
+    let fadt = info.fadt.expect("it has a FADT");
+    assert!(fadt.pm1a_control.is_some());
+    assert!(info.s5.is_some_and(|sleep_type| sleep_type.a < 8));
+}
