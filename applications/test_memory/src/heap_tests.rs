@@ -100,7 +100,8 @@ pub fn resizing() {
             let largest = [100, 10_000, 400_000][random.below(3)];
             block.resize(1 + random.below(largest));
         }
-        // Growing by little is not copying each time: a large block stays where it is as long as what follows is free.
+        // Growing by little is not copying each time: a large block stays where it is as long as what follows
+        // is free.
         let mut vector: Vec<u64> = Vec::with_capacity(40_000);
         let start = vector.as_ptr();
         vector.resize(40_000, 1);
@@ -114,7 +115,8 @@ pub fn zeroed_blocks() {
         for size in [1, 100, 5000, 8192, 9000, 50_000, 400_000] {
             for _ in 0..3 {
                 let layout = layout(size, 16);
-                // SAFETY: no size is 0; the block is written to within its size, and given back with its layout.
+                // SAFETY: no size is 0; the block is written to within its size, and given back with its
+                // layout.
                 unsafe {
                     let block = alloc_zeroed(layout);
                     assert!(!block.is_null());

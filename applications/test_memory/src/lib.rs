@@ -1,7 +1,8 @@
-//! Tests of memory, page tables and heap that need the kernel: real page tables, real contents, the global allocator.
+//! Tests of memory, page tables and heap that need the kernel: real page tables, real contents, the global
+//! allocator.
 //!
-//! What can be tested on a host is tested there, beside the code. Each test here checks at its end that as many frames and pages are
-//! free as at its beginning.
+//! What can be tested on a host is tested there, beside the code. Each test here checks at its end that as
+//! many frames and pages are free as at its beginning.
 #![no_std]
 
 extern crate alloc;
@@ -71,7 +72,8 @@ impl Free {
 
 /// Runs `f` and checks that it leaves as many frames and pages free as it found.
 ///
-/// Other tasks may allocate meanwhile; what is lost for good is lost every time, so that one clean run in a few proves the point.
+/// Other tasks may allocate meanwhile; what is lost for good is lost every time, so that one clean run in a
+/// few proves the point.
 fn leaks_nothing(f: impl Fn()) {
     let mut difference = None;
     for _ in 0..4 {

@@ -141,7 +141,8 @@ pub fn w_xor_x_is_refused() {
     });
 }
 
-/// Walks over everything that is mapped: the base image, loaded crates, heap, stacks, devices, the physical map.
+/// Walks over everything that is mapped: the base image, loaded crates, heap, stacks, devices, the physical
+/// map.
 pub fn nothing_is_writable_and_executable() {
     let mapper = Mapper::current();
     let (mut from, mut executable, mut pages) = (VirtualAddress::zero(), 0, 0);
@@ -169,7 +170,8 @@ pub fn code_runs_where_it_may() {
         // lea rax, [rdi + rdi*2]; ret
         bytes_mut(&mut mapped)[..5].copy_from_slice(&[0x48, 0x8D, 0x04, 0x7F, 0xC3]);
         mapped.remap(&mut Mapper::current(), RX).unwrap();
-        // SAFETY: the bytes at that address are a function of this type, and are executable while `mapped` lives.
+        // SAFETY: the bytes at that address are a function of this type, and are executable while `mapped`
+        // lives.
         let triple = unsafe {
             core::mem::transmute::<usize, extern "C" fn(u64) -> u64>(mapped.start_address().value())
         };

@@ -11,7 +11,8 @@ const GB: usize = 1 << 30;
 /// The bytes of a committed part.
 fn part(memory: &mut ReservedPages, range: core::ops::Range<usize>) -> &mut [u8] {
     assert!(range.clone().step_by(4096).all(|offset| memory.is_committed(offset)));
-    // SAFETY: all of the range is committed, as was just seen, and writable as the callers know; `memory` is borrowed.
+    // SAFETY: all of the range is committed, as was just seen, and writable as the callers know; `memory` is
+    // borrowed.
     unsafe { core::slice::from_raw_parts_mut(memory.as_mut_ptr().add(range.start), range.len()) }
 }
 

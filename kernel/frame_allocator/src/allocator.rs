@@ -198,9 +198,10 @@ impl Storage {
         let count = (words * size_of::<u64>()).div_ceil(PAGE_SIZE);
         let start = place(count, BOOT_MAPPED_FRAMES, free, reserved)?;
         let pointer = (PHYS_MAP_BASE + (start << PAGE_SHIFT)) as *mut u64;
-        // SAFETY: `place` found RAM that is in no reserved region; it is mapped at PHYS_MAP_BASE by the boot page tables
-        // (below 4 GiB) and by the final ones. Nobody else gets it: `init` takes it out of the general frames, which
-        // nobody could ask for before. The memory is plain integers, for which any content is valid.
+        // SAFETY: `place` found RAM that is in no reserved region; it is mapped at PHYS_MAP_BASE by the boot
+        // page tables (below 4 GiB) and by the final ones. Nobody else gets it: `init` takes it out of the
+        // general frames, which nobody could ask for before. The memory is plain integers, for which any
+        // content is valid.
         let words = unsafe { core::slice::from_raw_parts_mut(pointer, words) };
         Some(Self { words, frames: (start, start + count) })
     }

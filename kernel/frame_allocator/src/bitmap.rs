@@ -1,12 +1,13 @@
-//! A bitmap of free frames with a summary, so that neither a search nor a count walks over used memory bit by bit.
+//! A bitmap of free frames with a summary, so that neither a search nor a count walks over used memory bit by
+//! bit.
 
 /// Bits per word.
 const BITS: usize = u64::BITS as usize;
 
 /// One bit per frame: set means free. Frame numbers count from 0.
 ///
-/// Invariants: bit `w % 64` of `summary[w / 64]` is set iff `words[w] != 0`; no word below `hint` has a bit set; `free`
-/// counts the set bits.
+/// Invariants: bit `w % 64` of `summary[w / 64]` is set iff `words[w] != 0`; no word below `hint` has a bit
+/// set; `free` counts the set bits.
 pub(crate) struct Bitmap {
     words: &'static mut [u64],
     summary: &'static mut [u64],
@@ -90,7 +91,8 @@ impl Bitmap {
         changed
     }
 
-    /// Brings the summary up to date after words `first..=last` were changed: all but the outer two as a whole.
+    /// Brings the summary up to date after words `first..=last` were changed: all but the outer two as a
+    /// whole.
     fn summarise(&mut self, first: usize, last: usize, set: bool) {
         for index in first / BITS..=last / BITS {
             let from = first.max(index * BITS) % BITS;

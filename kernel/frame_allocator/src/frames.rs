@@ -8,8 +8,9 @@ use memory_structs::{Frame, FrameRange, MemoryState, Page4K, PageSize};
 
 /// Ownership of a range of frames that are all in state `S`.
 ///
-/// There is no way to copy one, and every transition consumes it. Dropping one gives the frames back, except for
-/// [`MappedFrames`], whose drop is a panic: while a page table points to frames they must not be anybody's to reuse.
+/// There is no way to copy one, and every transition consumes it. Dropping one gives the frames back, except
+/// for [`MappedFrames`], whose drop is a panic: while a page table points to frames they must not be
+/// anybody's to reuse.
 #[must_use = "frames are given back when dropped"]
 pub struct Frames<const S: MemoryState, P: PageSize = Page4K> {
     frames: FrameRange<P>,

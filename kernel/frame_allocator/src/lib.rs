@@ -1,7 +1,8 @@
 //! Who owns which physical frame.
 //!
-//! [`Frames`] is ownership of a range of frames, with their [`MemoryState`](memory_structs::MemoryState) in the type: a transition consumes the
-//! value, so that a frame cannot be in two states, or have two owners, at once.
+//! [`Frames`] is ownership of a range of frames, with their [`MemoryState`](memory_structs::MemoryState) in
+//! the type: a transition consumes the value, so that a frame cannot be in two states, or have two owners, at
+//! once.
 //!
 //! ```text
 //!  (allocator) ──> FreeFrames ──> AllocatedFrames ──> MappedFrames
@@ -9,15 +10,17 @@
 //!       └────────────────────┴─────────────┘   └── UnmappedFrames <── the entry is cleared
 //! ```
 //!
-//! *Holding an [`AllocatedFrames`] proves* that nobody else owns those frames and that no exclusive mapping of them
-//! exists. It does not prove that their contents are zero, nor that they can be reached through a pointer.
+//! *Holding an [`AllocatedFrames`] proves* that nobody else owns those frames and that no exclusive mapping
+//! of them exists. It does not prove that their contents are zero, nor that they can be reached through a
+//! pointer.
 //!
-//! There are two sorts of frames. *General* ones are usable RAM and can be asked for without saying which; a bitmap
-//! with a summary says which are free. All others (devices, firmware tables, the kernel image, the first MiB) are
-//! *reserved*: handed out only by address, and again only after they were dropped; a short list says which are out.
+//! There are two sorts of frames. *General* ones are usable RAM and can be asked for without saying which; a
+//! bitmap with a summary says which are free. All others (devices, firmware tables, the kernel image, the
+//! first MiB) are *reserved*: handed out only by address, and again only after they were dropped; a short
+//! list says which are out.
 //!
-//! Nothing here allocates from the heap: the heap itself stands on this crate. It relies on [`PHYS_MAP_BASE`] mapping
-//! the memory below 4 GiB when [`init`] is called, since the bitmaps are placed there.
+//! Nothing here allocates from the heap: the heap itself stands on this crate. It relies on [`PHYS_MAP_BASE`]
+//! mapping the memory below 4 GiB when [`init`] is called, since the bitmaps are placed there.
 //!
 //! [`PHYS_MAP_BASE`]: kernel_config::PHYS_MAP_BASE
 #![cfg_attr(not(test), no_std)]
@@ -76,11 +79,11 @@ impl PhysicalMemoryRegion {
 
 /// Tells the allocator which RAM there is; to be called once.
 ///
-/// Frames in a `free_regions` region (of type [`MemoryRegionType::Free`]) that are in no `reserved_regions` region become
-/// general. Regions may overlap. Frames below 1 MiB stay reserved whatever is said of them.
+/// Frames in a `free_regions` region (of type [`MemoryRegionType::Free`]) that are in no `reserved_regions`
+/// region become general. Regions may overlap. Frames below 1 MiB stay reserved whatever is said of them.
 ///
-/// Returned is the only function that makes [`UnmappedFrames`] of a bare range. It is meant for the crate that clears page
-/// table entries, and for no other.
+/// Returned is the only function that makes [`UnmappedFrames`] of a bare range. It is meant for the crate
+/// that clears page table entries, and for no other.
 ///
 /// # Errors
 /// If it was called before, if there is no free region, or if none below 4 GiB has room for the bitmaps.
@@ -127,7 +130,8 @@ pub fn free_frames() -> usize {
 
 /// Whether all of these frames are usable RAM that anyone may get, now or later. False for an empty range.
 ///
-/// Such frames hold what their last owner left in them, and no device or firmware: they may and should be zeroed.
+/// Such frames hold what their last owner left in them, and no device or firmware: they may and should be
+/// zeroed.
 pub fn is_general(frames: &FrameRange) -> bool {
     let (start, end) = allocator::bounds(frames);
     start < end && ALLOCATOR.lock().is_general(start, end)
@@ -142,7 +146,8 @@ pub fn allocate_frames(num_frames: usize) -> Option<AllocatedFrames<Page4K>> {
     allocate_frames_aligned(num_frames, 1)
 }
 
-/// `num_frames` adjacent frames, the first one's number a multiple of `alignment` (in frames; a power of two).
+/// `num_frames` adjacent frames, the first one's number a multiple of `alignment` (in frames; a power of
+/// two).
 ///
 /// `None` if there is no such run, or if `num_frames` is 0.
 pub fn allocate_frames_aligned(num_frames: usize, alignment: usize) -> Option<AllocatedFrames<Page4K>> {
@@ -150,10 +155,11 @@ pub fn allocate_frames_aligned(num_frames: usize, alignment: usize) -> Option<Al
     Some(own((start, num_frames)))
 }
 
-/// At least one and at most `max_frames` adjacent frames: whatever is found first. `None` if no frame is free.
+/// At least one and at most `max_frames` adjacent frames: whatever is found first. `None` if no frame is
+/// free.
 ///
-/// This is what to fill a large mapping with: it costs one search for many frames, and never fails for want of
-/// *adjacent* ones.
+/// This is what to fill a large mapping with: it costs one search for many frames, and never fails for want
+/// of *adjacent* ones.
 pub fn allocate_frames_up_to(max_frames: usize) -> Option<AllocatedFrames<Page4K>> {
     ALLOCATOR.lock().take_some(max_frames).map(own)
 }
@@ -161,8 +167,8 @@ pub fn allocate_frames_up_to(max_frames: usize) -> Option<AllocatedFrames<Page4K
 /// The `num_frames` frames from the one that holds `paddr` on, general or reserved.
 ///
 /// # Errors
-/// If one of them is owned by somebody, if there would be more separate reserved ranges in use than the allocator can
-/// remember, or if `num_frames` is 0.
+/// If one of them is owned by somebody, if there would be more separate reserved ranges in use than the
+/// allocator can remember, or if `num_frames` is 0.
 pub fn allocate_frames_at(
     paddr: PhysicalAddress,
     num_frames: usize,
@@ -191,8 +197,8 @@ pub fn allocate_frames_by_bytes_at(
 
 /// What is left to do after an allocation, done when the value is dropped.
 ///
-/// It lets a caller release locks before bookkeeping that may need the heap. The allocator keeps its books in bitmaps, so
-/// that there never is any; the type remains for those who are written to it.
+/// It lets a caller release locks before bookkeeping that may need the heap. The allocator keeps its books in
+/// bitmaps, so that there never is any; the type remains for those who are written to it.
 #[derive(Debug)]
 #[must_use = "dropping it performs what was deferred"]
 pub struct DeferredAllocAction<'list>(PhantomData<&'list ()>);
@@ -243,7 +249,8 @@ pub enum FramesIteratorRequest {
 
 /// Shows every run of free general frames to `inspector`, lowest first, until it has decided.
 ///
-/// The allocator is locked and interrupts are off meanwhile: `inspector` must be short and must not allocate memory.
+/// The allocator is locked and interrupts are off meanwhile: `inspector` must be short and must not allocate
+/// memory.
 ///
 /// # Errors
 /// If the inspector asked for frames that do not all lie in the run it was shown.

@@ -1,7 +1,7 @@
 //! Which reserved frames are in use: a short sorted list.
 
-/// The most separate ranges the list can hold. Devices, firmware tables and the parts of the kernel image are some
-/// dozens; adjacent ones count as one.
+/// The most separate ranges the list can hold. Devices, firmware tables and the parts of the kernel image are
+/// some dozens; adjacent ones count as one.
 const CAPACITY: usize = 256;
 
 /// Disjoint ranges `(start, end)`, sorted, never touching each other.
@@ -63,8 +63,8 @@ impl RangeList {
         Ok(())
     }
 
-    /// Takes `start..end` out, which lies in one of the ranges. `Err` if it does not, or if cutting that range in two
-    /// needs more room than there is; then nothing changes.
+    /// Takes `start..end` out, which lies in one of the ranges. `Err` if it does not, or if cutting that
+    /// range in two needs more room than there is; then nothing changes.
     pub(crate) fn remove(&mut self, start: usize, end: usize) -> Result<(), ()> {
         let at = self.as_slice().partition_point(|range| range.1 <= start);
         let Some(&(low, high)) = self.as_slice().get(at) else { return Err(()) };

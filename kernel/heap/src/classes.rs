@@ -41,8 +41,8 @@ pub(crate) enum Place {
     Pages(usize),
 }
 
-/// Where a request of this layout is served from; the same layout always gives the same answer, so that nothing needs to be
-/// stored with a block.
+/// Where a request of this layout is served from; the same layout always gives the same answer, so that
+/// nothing needs to be stored with a block.
 #[inline]
 pub(crate) fn place(layout: &Layout) -> Place {
     let (size, align) = (layout.size(), layout.align());

@@ -1,15 +1,16 @@
 //! The kernel's global allocator.
 //!
-//! Requests of up to 8 KiB are blocks of one of 32 size classes, out of slabs of 64 KiB ([`slab`]); taking one and giving
-//! it back are some ten instructions each besides the lock. What is larger gets pages of its own in the heap's address range, mapped
-//! when allocated and unmapped when freed, apart from a small cache ([`runs`]). A block that is resized stays where it is if its
-//! class or number of pages stays, and large ones are placed apart so that most can grow in place.
+//! Requests of up to 8 KiB are blocks of one of 32 size classes, out of slabs of 64 KiB (module `slab`);
+//! taking one and giving it back are some ten instructions each besides the lock. What is larger gets pages
+//! of its own in the heap's address range, mapped when allocated and unmapped when freed, apart from a small
+//! cache (module `runs`). A block that is resized stays where it is if its class or number of pages stays,
+//! and large ones are placed apart so that most can grow in place.
 //!
 //! The layout tells where a block came from, so that nothing is stored with it.
 //!
-//! Works as soon as `memory::init` has returned; before, and when memory is exhausted, allocating yields null, which `try_reserve`
-//! and its like report. The lock disables interrupts and is held for a few instructions; no mapping, unmapping or zeroing happens
-//! under it.
+//! Works as soon as `memory::init` has returned; before, and when memory is exhausted, allocating yields
+//! null, which `try_reserve` and its like report. The lock disables interrupts and is held for a few
+//! instructions; no mapping, unmapping or zeroing happens under it.
 #![cfg_attr(not(test), no_std)]
 
 mod classes;
@@ -37,8 +38,8 @@ static GLOBAL_ALLOCATOR: Heap = Heap::new();
 #[cfg(not(target_os = "theseus"))]
 static GLOBAL_ALLOCATOR: Heap = Heap::new();
 
-/// From this many pages on, a run begins at a 2 MiB boundary in an area of its own: it has room to grow in place, and needs no page
-/// table that others use too.
+/// From this many pages on, a run begins at a 2 MiB boundary in an area of its own: it has room to grow in
+/// place, and needs no page table that others use too.
 const BIG_RUN: usize = 32;
 /// 4 KiB pages in 2 MiB.
 const PAGES_PER_2M: usize = 512;
@@ -275,7 +276,8 @@ impl Heap {
             let Some(mapped) = mapped else { return false };
             mem::forget(mapped);
         } else if new < old {
-            // SAFETY: by this function's contract the pages are mapped, and those beyond the new length are not used any more.
+            // SAFETY: by this function's contract the pages are mapped, and those beyond the new length are
+            // not used any more.
             drop(unsafe { mapped_pages(end.value() as *mut u8, old - new) });
         }
         let mut state = self.state.lock();
@@ -284,8 +286,9 @@ impl Heap {
     }
 }
 
-// SAFETY: blocks and runs in use do not overlap, are as large and aligned as asked for, and stay until they are given back: that is
-// what `Slabs`, `RunCache` and `MappedPages` guarantee. No function unwinds, and none allocates.
+// SAFETY: blocks and runs in use do not overlap, are as large and aligned as asked for, and stay until they
+// are given back: that is what `Slabs`, `RunCache` and `MappedPages` guarantee. No function unwinds, and none
+// allocates.
 unsafe impl GlobalAlloc for Heap {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -308,7 +311,8 @@ unsafe impl GlobalAlloc for Heap {
         match place(&layout) {
             Place::Slab(_) => {
                 let mut state = self.state.lock();
-                // SAFETY: the caller gives back a block of this heap that it no longer uses; nothing happens in between.
+                // SAFETY: the caller gives back a block of this heap that it no longer uses; nothing happens
+                // in between.
                 unsafe {
                     if state.slabs.push(block) {
                         self.after_push(state, block);
@@ -344,7 +348,8 @@ unsafe impl GlobalAlloc for Heap {
             }
             _ => {}
         }
-        // SAFETY: the new block is at least as large as what is copied, and different from the old one, which the caller gives up.
+        // SAFETY: the new block is at least as large as what is copied, and different from the old one, which
+        // the caller gives up.
         unsafe {
             let new = self.alloc(new_layout);
             if !new.is_null() {
@@ -356,6 +361,7 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-// Every class's blocks must fit a slab, and a run of one page more than the largest class must be worth its own pages.
+// Every class's blocks must fit a slab, and a run of one page more than the largest class must be worth its
+// own pages.
 const _: () =
     assert!(block_size(classes::CLASSES - 1) == classes::MAX_BLOCK && classes::MAX_BLOCK * 4 <= SLAB_SIZE);

@@ -1,4 +1,5 @@
-//! A small cache of page runs that were given back, so that a vector that grows and goes does not map and unmap each time.
+//! A small cache of page runs that were given back, so that a vector that grows and goes does not map and
+//! unmap each time.
 
 use core::ptr::{self, NonNull};
 

@@ -1,17 +1,17 @@
 //! Slabs: 64 KiB of blocks of one size, and the lists of those that have free ones.
 //!
-//! A slab begins with its header and is aligned to its size, so that a block finds its slab by masking its address. Free
-//! blocks are linked through their own memory; blocks that were never used are linked a few at a time, so that a new slab is not
-//! walked over.
+//! A slab begins with its header and is aligned to its size, so that a block finds its slab by masking its
+//! address. Free blocks are linked through their own memory; blocks that were never used are linked a few at
+//! a time, so that a new slab is not walked over.
 //!
 //! ```text
 //!  class 3 ──> slab <──> slab <──> slab      those that may have free blocks, the one in use first
 //!               │ header: free ──> block ──> block, used, never_used …
 //! ```
 //!
-//! A slab without free blocks leaves its list when it is found out (it is then first), and comes back with the first block that
-//! is given back. A slab without used blocks leaves for good, unless it is the only one in its list; so only the first of a list
-//! can be empty.
+//! A slab without free blocks leaves its list when it is found out (it is then first), and comes back with
+//! the first block that is given back. A slab without used blocks leaves for good, unless it is the only one
+//! in its list; so only the first of a list can be empty.
 
 use crate::classes::{CLASSES, block_size};
 use core::ptr::{self, NonNull};
@@ -31,8 +31,9 @@ struct FreeBlock {
 struct Slab {
     /// Blocks that can be taken.
     free: *mut FreeBlock,
-    /// Blocks in use, as long as the slab is in the list of its class. One that is not is full; then this is 1, so that the next
-    /// block that is given back makes it 0: whether there is more to do than linking a block takes one test.
+    /// Blocks in use, as long as the slab is in the list of its class. One that is not is full; then this is
+    /// 1, so that the next block that is given back makes it 0: whether there is more to do than linking a
+    /// block takes one test.
     used: u32,
     /// Offset of the first block that was never used and is not in the list of free ones.
     never_used: u32,
@@ -45,7 +46,8 @@ struct Slab {
     previous: *mut Slab,
 }
 
-/// Offset of the first block of a slab: behind the header, and so that blocks whose size is a power of two are aligned to it.
+/// Offset of the first block of a slab: behind the header, and so that blocks whose size is a power of two
+/// are aligned to it.
 const fn first_block(class: usize) -> usize {
     let (size, header) = (block_size(class), size_of::<Slab>());
     if size.is_power_of_two() && size > header { size } else { header }
@@ -58,8 +60,9 @@ const fn capacity(class: usize) -> usize {
 
 /// All slabs.
 ///
-/// Invariants: every slab in use is of one class; `listed` tells whether it is in that class's list; every one that has a block left
-/// is; lists are doubly linked and end in null. Spare slabs are linked by `next` and hold nothing.
+/// Invariants: every slab in use is of one class; `listed` tells whether it is in that class's list; every
+/// one that has a block left is; lists are doubly linked and end in null. Spare slabs are linked by `next`
+/// and hold nothing.
 pub(crate) struct Slabs {
     first: [*mut Slab; CLASSES],
     /// How many slabs of each class are in use, in the list or full.
@@ -68,7 +71,8 @@ pub(crate) struct Slabs {
     spare_count: usize,
 }
 
-// SAFETY: the slabs belong to this value alone: they are memory given to it for good, and blocks in use are not touched.
+// SAFETY: the slabs belong to this value alone: they are memory given to it for good, and blocks in use are
+// not touched.
 unsafe impl Send for Slabs {}
 
 /// The slab that a block is in.
@@ -104,7 +108,8 @@ impl Slabs {
         (slabs, blocks, bytes)
     }
 
-    /// A block of `class`, if the first slab of the class has a free one at hand; else [`Slabs::allocate`] may still find one.
+    /// A block of `class`, if the first slab of the class has a free one at hand; else [`Slabs::allocate`]
+    /// may still find one.
     #[inline(always)]
     pub(crate) fn pop(&mut self, class: usize) -> Option<NonNull<u8>> {
         // The modulus changes nothing, and needs no code; it is there instead of a test that would.
@@ -112,7 +117,8 @@ impl Slabs {
         if slab.is_null() {
             return None;
         }
-        // SAFETY: slabs in the list are live and this value's own. Blocks in a list of free ones are nobody's, and hold the next one.
+        // SAFETY: slabs in the list are live and this value's own. Blocks in a list of free ones are
+        // nobody's, and hold the next one.
         unsafe {
             let block = NonNull::new((*slab).free)?;
             (*slab).free = block.as_ref().next;
@@ -139,14 +145,16 @@ impl Slabs {
         }
     }
 
-    /// Makes free blocks of the next ones that were never used, or takes the slab out of its list if there are none.
+    /// Makes free blocks of the next ones that were never used, or takes the slab out of its list if there
+    /// are none.
     ///
     /// # Safety
     /// The slab is in the list of its class, and its list of free blocks is empty.
     unsafe fn replenish(&mut self, slab: *mut Slab) {
         /// About as many bytes of blocks are linked at a time: not so many that memory is touched in vain.
         const STEP: usize = 2048;
-        // SAFETY: by this function's contract; blocks that were never used are nobody's, and lie within the slab.
+        // SAFETY: by this function's contract; blocks that were never used are nobody's, and lie within the
+        // slab.
         unsafe {
             let (size, end) = ((*slab).block_size as usize, (*slab).never_used as usize);
             let blocks = (STEP / size).max(1).min((SLAB_SIZE - end) / size);
@@ -173,8 +181,8 @@ impl Slabs {
     pub(crate) unsafe fn push(&mut self, block: NonNull<u8>) -> bool {
         let slab = slab_of(block.as_ptr());
         let block = block.as_ptr().cast::<FreeBlock>();
-        // SAFETY: a block's slab is live and this value's own, since the block was in use until now. The block is at least 16 bytes,
-        // aligned to 16, and nobody's now.
+        // SAFETY: a block's slab is live and this value's own, since the block was in use until now. The
+        // block is at least 16 bytes, aligned to 16, and nobody's now.
         unsafe {
             block.write(FreeBlock { next: (*slab).free });
             (*slab).free = block;
@@ -183,8 +191,8 @@ impl Slabs {
         }
     }
 
-    /// What follows if the slab of the block just pushed became empty, or got its first free block. Returns a slab that is no longer
-    /// needed, for the caller to unmap.
+    /// What follows if the slab of the block just pushed became empty, or got its first free block. Returns a
+    /// slab that is no longer needed, for the caller to unmap.
     ///
     /// # Safety
     /// `push` has just returned true for this block, and nothing happened since.
@@ -288,7 +296,8 @@ impl Slabs {
     /// Makes an empty slab of this memory and puts it first in the class's list.
     ///
     /// # Safety
-    /// `slab` is [`SLAB_SIZE`] bytes, aligned to as much, writable, this value's own, and nothing in it is in use.
+    /// `slab` is [`SLAB_SIZE`] bytes, aligned to as much, writable, this value's own, and nothing in it is in
+    /// use.
     unsafe fn start(&mut self, slab: *mut Slab, class: usize) {
         self.count[class] += 1;
         // SAFETY: by this function's contract.

@@ -114,7 +114,8 @@ fn blocks_are_aligned_and_apart() {
             );
         }
         for block in blocks {
-            // SAFETY: blocks are writable, all of them; if two overlapped, or a header were hit, giving back would show it.
+            // SAFETY: blocks are writable, all of them; if two overlapped, or a header were hit, giving back
+            // would show it.
             unsafe { block.write_bytes(0xEE, size) };
             tested.deallocate(block);
         }
@@ -203,7 +204,8 @@ fn the_cache_keeps_runs_by_length_and_not_too_many() {
     let memory: Vec<Box<[u64; 512]>> = (0..100).map(|_| Box::new([0; 512])).collect();
     let runs: Vec<_> = memory.iter().map(|page| NonNull::from(&**page).cast::<u8>()).collect();
     assert!(cache.take(1).is_none());
-    // SAFETY: the runs are writable and not used otherwise. Only their first words are touched, so that they may pretend to be long.
+    // SAFETY: the runs are writable and not used otherwise. Only their first words are touched, so that they
+    // may pretend to be long.
     unsafe {
         assert!(!cache.keep(runs[0], MAX_CACHED_RUN + 1));
         assert!(cache.keep(runs[0], 3) && cache.keep(runs[1], 3) && cache.keep(runs[2], MAX_CACHED_RUN));

@@ -1,4 +1,5 @@
-//! Constants of the kernel: how the one address space is divided, how big stacks are, how long a time slice is.
+//! Constants of the kernel: how the one address space is divided, how big stacks are, how long a time slice
+//! is.
 //!
 //! Nothing is computed here at run time, and nothing is depended upon: every crate may use this one.
 //!
@@ -12,10 +13,8 @@
 //! | [`KERNEL_HEAP_START`]   | the heap                                                                   |
 //! | [`KERNEL_OFFSET`]       | base image, loaded crates and compiled wasm code: everything executable    |
 //!
-//! [`GENERAL_PAGES_START`]: memory::GENERAL_PAGES_START
-//! [`PHYS_MAP_BASE`]: memory::PHYS_MAP_BASE
-//! [`KERNEL_HEAP_START`]: memory::KERNEL_HEAP_START
-//! [`KERNEL_OFFSET`]: memory::KERNEL_OFFSET
+//! [`GENERAL_PAGES_START`]: memory::GENERAL_PAGES_START [`PHYS_MAP_BASE`]: memory::PHYS_MAP_BASE
+//! [`KERNEL_HEAP_START`]: memory::KERNEL_HEAP_START [`KERNEL_OFFSET`]: memory::KERNEL_OFFSET
 #![no_std]
 
 pub use memory::{PAGE_SIZE, PHYS_MAP_BASE};
@@ -33,14 +32,14 @@ pub mod memory {
     /// Bytes of address space that one entry of the top-level page table covers.
     pub const BYTES_PER_P4_ENTRY: usize = 1 << 39;
 
-    /// Where the general pages begin. What is below (1 MiB) belongs to firmware, application processors' first
-    /// instructions, and to catching null pointers with an offset.
+    /// Where the general pages begin. What is below (1 MiB) belongs to firmware, application processors'
+    /// first instructions, and to catching null pointers with an offset.
     pub const GENERAL_PAGES_START: usize = 0x10_0000;
     /// First address after the general pages: the end of the canonical lower half.
     pub const GENERAL_PAGES_END: usize = 0x0000_8000_0000_0000;
 
-    /// Physical address `p` is also at `PHYS_MAP_BASE + p`, writable and never executable. Only the memory crates
-    /// may use this view: it evades the ownership that `MappedPages` stands for.
+    /// Physical address `p` is also at `PHYS_MAP_BASE + p`, writable and never executable. Only the memory
+    /// crates may use this view: it evades the ownership that `MappedPages` stands for.
     pub const PHYS_MAP_BASE: usize = 0xFFFF_8800_0000_0000;
     /// Bytes kept free for the physical map: RAM beyond this physical address is not used.
     pub const PHYS_MAP_MAX_SIZE: usize = 64 << 40;
@@ -52,8 +51,8 @@ pub mod memory {
     /// Bytes the heap may use at first; it grows on demand and starts with nothing mapped.
     pub const KERNEL_HEAP_INITIAL_SIZE: usize = KERNEL_HEAP_MAX_SIZE;
 
-    /// What the base image's virtual addresses exceed its physical ones by, and the start of the window in which
-    /// all code lives.
+    /// What the base image's virtual addresses exceed its physical ones by, and the start of the window in
+    /// which all code lives.
     pub const KERNEL_OFFSET: usize = 0xFFFF_FFFF_8000_0000;
     /// Start of the window for everything executable, and for the data next to it that code reaches by 32-bit
     /// relocations. Pages in it are handed out only on request (`allocate_pages_in_range`).

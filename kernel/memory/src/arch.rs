@@ -29,8 +29,8 @@ mod processor {
     /// # Safety
     /// It maps everything that is in use (code, stack, data) as before.
     pub(crate) unsafe fn set_p4(p4: Frame) {
-        // SAFETY: by this function's contract nothing that is in use changes. Not `nomem`: memory accesses must not move
-        // across.
+        // SAFETY: by this function's contract nothing that is in use changes. Not `nomem`: memory accesses
+        // must not move across.
         unsafe { asm!("mov cr3, {}", in(reg) p4.start_address().value(), options(nostack, preserves_flags)) };
     }
 
@@ -56,8 +56,9 @@ mod processor {
         const EFER: u32 = 0xC000_0080;
         const NXE: u32 = 1 << 11;
         const WP: usize = 1 << 16;
-        // SAFETY: EFER exists wherever long mode does. NXE gives meaning to bit 63 of entries, which is in no entry of the
-        // boot tables; WP makes ring 0 obey read-only entries, of which the boot tables have none.
+        // SAFETY: EFER exists wherever long mode does. NXE gives meaning to bit 63 of entries, which is in no
+        // entry of the boot tables; WP makes ring 0 obey read-only entries, of which the boot tables have
+        // none.
         unsafe {
             let (low, high): (u32, u32);
             asm!("rdmsr", in("ecx") EFER, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));

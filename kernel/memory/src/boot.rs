@@ -14,16 +14,17 @@ use no_drop::NoDrop;
 use page_allocator::{AllocatedPages, NodeSupply, allocate_pages_by_bytes_at};
 use pte_flags::PteFlagsArch;
 
-/// What [`init`] must know: where RAM is, what is in use, and how the base image is laid out. Ranges are of bytes.
+/// What [`init`] must know: where RAM is, what is in use, and how the base image is laid out. Ranges are of
+/// bytes.
 ///
-/// The base image is linked `KERNEL_OFFSET` above where it is loaded. Each of its virtual ranges begins at a page, its end is
-/// rounded up to one, and no two share a page.
+/// The base image is linked `KERNEL_OFFSET` above where it is loaded. Each of its virtual ranges begins at a
+/// page, its end is rounded up to one, and no two share a page.
 #[derive(Debug, Clone)]
 pub struct InitialLayout<'a> {
     /// Usable RAM, physical. May overlap with what is reserved.
     pub usable_ram: &'a [Range<usize>],
-    /// RAM that is in use or not to be used, physical: the boot archive, firmware tables, the base image, boot page tables. It is in
-    /// the physical map, so no device may be in it.
+    /// RAM that is in use or not to be used, physical: the boot archive, firmware tables, the base image,
+    /// boot page tables. It is in the physical map, so no device may be in it.
     pub reserved: &'a [Range<usize>],
     /// Code, virtual: to be executable and not writable.
     pub text: Range<usize>,
@@ -72,8 +73,8 @@ fn page_allocator_books() -> Option<&'static mut NodeSupply> {
     let frames = frame_allocator::allocate_frames(1)?;
     let supply = arch::phys_to_virt(frames.start_address()).cast::<NodeSupply>();
     core::mem::forget(frames.into_mapped_frames());
-    // SAFETY: a whole frame of RAM, that no value owns any more, is in the physical map and aligned to more than a node needs;
-    // it is initialised before a reference is made.
+    // SAFETY: a whole frame of RAM, that no value owns any more, is in the physical map and aligned to more
+    // than a node needs; it is initialised before a reference is made.
     unsafe {
         supply.write(NodeSupply::new());
         Some(&mut *supply)
@@ -108,12 +109,14 @@ fn allocate_image(range: &Range<usize>) -> Result<AllocatedPages, &'static str> 
 
 /// Starts the frame and page allocators, builds the final page tables, and switches to them.
 ///
-/// To be called once, on the boot page tables, which map the first 4 GiB at `PHYS_MAP_BASE` and the base image where it is
-/// linked. Afterwards the physical map covers all RAM, the base image is mapped as `layout` says, with its stack and an unmapped
-/// page beneath, and nothing else is mapped: the identity map is gone. EFER.NXE and CR0.WP are set.
+/// To be called once, on the boot page tables, which map the first 4 GiB at `PHYS_MAP_BASE` and the base
+/// image where it is linked. Afterwards the physical map covers all RAM, the base image is mapped as `layout`
+/// says, with its stack and an unmapped page beneath, and nothing else is mapped: the identity map is gone.
+/// EFER.NXE and CR0.WP are set.
 ///
 /// # Errors
-/// If the layout contradicts itself, or if there is not enough memory below 4 GiB. The boot page tables are then still in use.
+/// If the layout contradicts itself, or if there is not enough memory below 4 GiB. The boot page tables are
+/// then still in use.
 pub fn init(layout: &InitialLayout) -> Result<InitialMemoryMappings, &'static str> {
     let free = layout
         .usable_ram
@@ -141,9 +144,9 @@ pub fn init(layout: &InitialLayout) -> Result<InitialMemoryMappings, &'static st
     let data = map_image(mapper, &layout.data, readable.writable(true))?;
     let stack_guard = allocate_image(&layout.stack_guard)?;
     let stack = map_image(mapper, &layout.stack, readable.writable(true))?;
-    // SAFETY: code, constants, variables and the stack in use are mapped as before, and the physical map covers all page tables.
-    // Nothing else is in use: `layout` is borrowed, and whoever borrowed it from outside the image (the boot loader's
-    // structures) was asked not to, see `InitialLayout`.
+    // SAFETY: code, constants, variables and the stack in use are mapped as before, and the physical map
+    // covers all page tables. Nothing else is in use: `layout` is borrowed, and whoever borrowed it from
+    // outside the image (the boot loader's structures) was asked not to, see `InitialLayout`.
     unsafe { arch::set_p4(p4) };
     Ok(InitialMemoryMappings { page_table, text, rodata, data, stack_guard, stack })
 }

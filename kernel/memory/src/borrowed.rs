@@ -27,7 +27,8 @@ impl Mutability for Mutable {}
 
 /// A mapping (or a borrow of one) seen as a `T`.
 pub struct BorrowedMappedPages<T, M: Mutability = Immutable, B: Borrow<MappedPages> = MappedPages> {
-    /// Into `mp`; valid for as long as that is kept. Declared first: nothing depends on the order, as it has no drop.
+    /// Into `mp`; valid for as long as that is kept. Declared first: nothing depends on the order, as it has
+    /// no drop.
     pointer: NonNull<T>,
     mp: B,
     _mutability: PhantomData<M>,
@@ -42,7 +43,8 @@ pub struct BorrowedSliceMappedPages<T, M: Mutability = Immutable, B: Borrow<Mapp
 
 macro_rules! view {
     ($name:ident, $target:ty) => {
-        // SAFETY: the view is the mapping (which may be sent) and a pointer into it that acts as a reference to `T`.
+        // SAFETY: the view is the mapping (which may be sent) and a pointer into it that acts as a reference
+        // to `T`.
         unsafe impl<T: Send, M: Mutability, B: Borrow<MappedPages> + Send> Send for $name<T, M, B> {}
         // SAFETY: as above; sharing the view gives out no more than `&T`.
         unsafe impl<T: Sync, M: Mutability, B: Borrow<MappedPages> + Sync> Sync for $name<T, M, B> {}
@@ -53,8 +55,8 @@ macro_rules! view {
                 self.mp
             }
 
-            /// The mapping that this is a view of. Through it the same bytes can be read as any type, which would contradict a `T`
-            /// that changes while it is shared.
+            /// The mapping that this is a view of. Through it the same bytes can be read as any type, which
+            /// would contradict a `T` that changes while it is shared.
             pub fn inner_ref(&self) -> &MappedPages
             where
                 T: NoInteriorMutability,
@@ -66,9 +68,10 @@ macro_rules! view {
         impl<T, M: Mutability, B: Borrow<MappedPages>> Deref for $name<T, M, B> {
             type Target = $target;
             fn deref(&self) -> &$target {
-                // SAFETY: the constructors checked bounds, alignment and (for mutable views) writability; any bytes are a valid
-                // `T`. The mapping stays, and in its place, while `mp` is kept. An immutable view is of a `T` without interior
-                // mutability; of a mutable one this is the only way to the mapping, so that no other reference contradicts.
+                // SAFETY: the constructors checked bounds, alignment and (for mutable views) writability; any
+                // bytes are a valid `T`. The mapping stays, and in its place, while `mp` is kept. An
+                // immutable view is of a `T` without interior mutability; of a mutable one this is the only
+                // way to the mapping, so that no other reference contradicts.
                 unsafe { self.pointer.as_ref() }
             }
         }

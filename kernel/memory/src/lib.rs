@@ -7,18 +7,18 @@
 //! ```
 //!
 //! # Invariants
-//! * Who has a [`MappedPages`] or [`ReservedPages`] has the only one for those pages. Dropping it unmaps them, makes all
-//!   processors forget the translations, and only then gives the frames back.
+//! * Who has a [`MappedPages`] or [`ReservedPages`] has the only one for those pages. Dropping it unmaps
+//!   them, makes all processors forget the translations, and only then gives the frames back.
 //! * A frame of usable RAM is filled with zeroes before it can be seen through a mapping.
 //! * No mapping is both writable and executable. Asking for one is an error.
 //! * Page 0, and all of the first MiB, is never mapped: the page allocator does not hand it out.
-//! * While pages are mapped, an entry with the `EXCLUSIVE` bit stands for the ownership of its frame: the frame's own value is
-//!   forgotten, and made anew when the entry is cleared.
+//! * While pages are mapped, an entry with the `EXCLUSIVE` bit stands for the ownership of its frame: the
+//!   frame's own value is forgotten, and made anew when the entry is cleared.
 //! * Page tables that become empty are given back.
 //!
-//! Page tables are edited through the physical map at `PHYS_MAP_BASE`, not by recursive mapping: no address space and no TLB
-//! entries are spent on them, and other processors' tables are as easily reached. Nothing here uses the heap, which is built on
-//! this crate, except [`init_post_heap`].
+//! Page tables are edited through the physical map at `PHYS_MAP_BASE`, not by recursive mapping: no address
+//! space and no TLB entries are spent on them, and other processors' tables are as easily reached. Nothing
+//! here uses the heap, which is built on this crate, except [`init_post_heap`].
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -87,8 +87,8 @@ pub fn get_kernel_mmi_ref() -> Option<&'static MmiRef> {
     KERNEL_MMI.get()
 }
 
-/// Makes the kernel's [`MemoryManagementInfo`] out of what [`init`] returned. To be called once, when the heap works; later
-/// calls return the first one's.
+/// Makes the kernel's [`MemoryManagementInfo`] out of what [`init`] returned. To be called once, when the
+/// heap works; later calls return the first one's.
 pub fn init_post_heap(page_table: PageTable, additional_mapped_pages: Vec<MappedPages>) -> MmiRef {
     KERNEL_MMI
         .call_once(|| {
@@ -108,7 +108,8 @@ const NO_PAGES: &str = "out of virtual address space: there is no such run of fr
 /// A new mapping of at least `size_in_bytes` bytes of zeroes, anywhere.
 ///
 /// # Errors
-/// If the flags are both writable and executable, if there is not enough memory or address space, or if the size is 0.
+/// If the flags are both writable and executable, if there is not enough memory or address space, or if the
+/// size is 0.
 pub fn create_mapping<F: Into<PteFlagsArch>>(
     size_in_bytes: usize,
     flags: F,
@@ -117,7 +118,8 @@ pub fn create_mapping<F: Into<PteFlagsArch>>(
     Mapper::current().map_allocated_pages(pages, flags)
 }
 
-/// Like [`create_mapping`], with frames that are adjacent; also returns the physical address of the first one.
+/// Like [`create_mapping`], with frames that are adjacent; also returns the physical address of the first
+/// one.
 ///
 /// # Errors
 /// As for [`create_mapping`].
@@ -132,7 +134,8 @@ pub fn create_contiguous_mapping<F: Into<PteFlagsArch>>(
     Ok((Mapper::current().map_allocated_pages_to(pages, frames, flags)?, start))
 }
 
-/// Maps the frames that the `size_in_bytes` bytes from `start_address` on lie in: a device, a firmware table, a boot module.
+/// Maps the frames that the `size_in_bytes` bytes from `start_address` on lie in: a device, a firmware table,
+/// a boot module.
 ///
 /// The mapping begins at a page: the byte at `start_address` is at offset `start_address.frame_offset()`.
 ///
@@ -148,8 +151,8 @@ pub fn map_frame_range<F: Into<PteFlagsArch>>(
     Mapper::current().map_allocated_pages_to(pages, frames, flags)
 }
 
-/// Reserves address space for at least `size_in_bytes` bytes, beginning at a 2 MiB boundary if it is that large, so that 2 MiB
-/// pages can back what is committed.
+/// Reserves address space for at least `size_in_bytes` bytes, beginning at a 2 MiB boundary if it is that
+/// large, so that 2 MiB pages can back what is committed.
 ///
 /// # Errors
 /// If there is no such run of free pages, or if the size is 0.

@@ -13,9 +13,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Ownership of a range of pages that are all mapped with the same flags.
 ///
-/// *Holding one proves* that every byte of the range can be read (and written, if the flags say so) until it is dropped, and
-/// that nobody else can unmap it or change its protection. Dropping it unmaps the pages and gives pages and frames back.
-/// References into it borrow it, so that none outlives the mapping.
+/// *Holding one proves* that every byte of the range can be read (and written, if the flags say so) until it
+/// is dropped, and that nobody else can unmap it or change its protection. Dropping it unmaps the pages and
+/// gives pages and frames back. References into it borrow it, so that none outlives the mapping.
 #[must_use = "what is mapped is unmapped when dropped"]
 pub struct MappedPages {
     page_table_p4: Frame,
@@ -41,8 +41,8 @@ impl MappedPages {
     /// Makes a value anew that was given to [`core::mem::forget`], in the page tables in use.
     ///
     /// # Safety
-    /// The pages were in one or more such values with these flags, all of them and nothing else, and no other value is made of them
-    /// again.
+    /// The pages were in one or more such values with these flags, all of them and nothing else, and no other
+    /// value is made of them again.
     pub unsafe fn from_forgotten<F: Into<PteFlagsArch>>(pages: PageRange, flags: F) -> Self {
         // SAFETY: by this function's contract the forgotten values held the ownership of these pages.
         let pages = unsafe { AllocatedPages::from_forgotten(pages) };
@@ -61,7 +61,8 @@ impl MappedPages {
         (self.page_table_p4, pages)
     }
 
-    /// Joins `mp` to this mapping, if they are adjacent (in either order) and have the same flags, or one is empty.
+    /// Joins `mp` to this mapping, if they are adjacent (in either order) and have the same flags, or one is
+    /// empty.
     ///
     /// # Errors
     /// Gives `mp` back, and changes nothing, if they are not.
@@ -89,7 +90,8 @@ impl MappedPages {
         }
     }
 
-    /// Cuts in two: what is below `at_page`, and the rest from `at_page` on. Either may be empty. Nothing is remapped.
+    /// Cuts in two: what is below `at_page`, and the rest from `at_page` on. Either may be empty. Nothing is
+    /// remapped.
     ///
     /// # Errors
     /// Gives the mapping back whole if `at_page` is neither within it nor right after it.
@@ -125,7 +127,8 @@ impl MappedPages {
         Ok(copy)
     }
 
-    /// Changes the flags of the whole mapping. It stays valid and exclusive or not, whatever `new_flags` say of that.
+    /// Changes the flags of the whole mapping. It stays valid and exclusive or not, whatever `new_flags` say
+    /// of that.
     ///
     /// # Errors
     /// If the flags are both writable and executable. Then nothing changes.
@@ -147,8 +150,8 @@ impl MappedPages {
         Ok(())
     }
 
-    /// Unmaps it and gives the pages to the caller, and the frames too, as far as they are adjacent from the first one on.
-    /// Other frames are given back to the allocator.
+    /// Unmaps it and gives the pages to the caller, and the frames too, as far as they are adjacent from the
+    /// first one on. Other frames are given back to the allocator.
     ///
     /// # Errors
     /// Gives the mapping back if it is in another page table.
@@ -198,8 +201,8 @@ impl MappedPages {
     /// If that goes beyond the end or is not aligned for a `T`.
     pub fn as_type<T: FromBytes + Immutable>(&self, byte_offset: usize) -> Result<&T, &'static str> {
         let pointer = self.checked_pointer(byte_offset, 1)?;
-        // SAFETY: the bytes are mapped for as long as `self` is borrowed, aligned, and any bytes are a valid `T`. Nobody writes to
-        // them meanwhile: that takes `&mut self`, and `T` has no interior mutability.
+        // SAFETY: the bytes are mapped for as long as `self` is borrowed, aligned, and any bytes are a valid
+        // `T`. Nobody writes to them meanwhile: that takes `&mut self`, and `T` has no interior mutability.
         Ok(unsafe { &*pointer })
     }
 
@@ -212,8 +215,8 @@ impl MappedPages {
         byte_offset: usize,
     ) -> Result<&mut T, &'static str> {
         let pointer = self.checked_pointer_mut(byte_offset, 1)?;
-        // SAFETY: as in `as_type`; `&mut self` makes the reference the only one, the mapping is writable, and a `T` has no padding
-        // that would leave bytes undefined.
+        // SAFETY: as in `as_type`; `&mut self` makes the reference the only one, the mapping is writable, and
+        // a `T` has no padding that would leave bytes undefined.
         Ok(unsafe { &mut *pointer })
     }
 
@@ -246,10 +249,12 @@ impl MappedPages {
     }
 }
 
-/// Unmaps all of `pages`, which are mapped by `mapper`'s tables, and hands frames that are nobody's now to `f`.
+/// Unmaps all of `pages`, which are mapped by `mapper`'s tables, and hands frames that are nobody's now to
+/// `f`.
 ///
-/// Returns the pages, or `None` if a 2 MiB page that is only partly among them could not be split for want of memory: then
-/// pages and frames stay in use for good, since giving back what may still be mapped is what must never happen.
+/// Returns the pages, or `None` if a 2 MiB page that is only partly among them could not be split for want of
+/// memory: then pages and frames stay in use for good, since giving back what may still be mapped is what
+/// must never happen.
 pub(crate) fn unmap_all(
     mapper: &mut Mapper,
     pages: AllocatedPages,

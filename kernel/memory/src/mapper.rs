@@ -20,9 +20,9 @@ const W_XOR_X: &str = "memory: a mapping may be writable or executable, not both
 
 /// Makes and changes mappings in one set of page tables.
 ///
-/// What is to be mapped must be owned ([`AllocatedPages`], [`AllocatedFrames`]), so that none of the functions can affect a
-/// mapping that somebody else has. Page tables are guarded by a lock of their own: a `&mut Mapper` is upstream's signature, and
-/// two of them do no harm.
+/// What is to be mapped must be owned ([`AllocatedPages`], [`AllocatedFrames`]), so that none of the
+/// functions can affect a mapping that somebody else has. Page tables are guarded by a lock of their own: a
+/// `&mut Mapper` is upstream's signature, and two of them do no harm.
 pub struct Mapper {
     p4: Frame,
 }
@@ -60,8 +60,8 @@ impl Mapper {
     }
 
     fn lock(&self) -> Tables {
-        // SAFETY: a mapper is only made for page tables that this crate made (`current` is used after `init` at the earliest,
-        // which puts them in place).
+        // SAFETY: a mapper is only made for page tables that this crate made (`current` is used after `init`
+        // at the earliest, which puts them in place).
         unsafe { Tables::lock(self.p4) }
     }
 
@@ -88,7 +88,8 @@ impl Mapper {
 
     /// The first mapping at or after `from`: where it begins, of how many bytes the page is, and its flags.
     ///
-    /// For those who check or list what is mapped. An iteration is not a snapshot: mappings come and go meanwhile.
+    /// For those who check or list what is mapped. An iteration is not a snapshot: mappings come and go
+    /// meanwhile.
     pub fn next_mapped(&self, from: VirtualAddress) -> Option<(VirtualAddress, usize, PteFlagsArch)> {
         let page = Page::<memory_structs::Page4K>::containing_address(from);
         let (page, level, flags) = self.lock().next_mapped(page.number())?;
@@ -110,11 +111,12 @@ impl Mapper {
         }
     }
 
-    /// Maps pages to frames of zeroes, taken wherever there are some, with 2 MiB pages where alignment allows.
+    /// Maps pages to frames of zeroes, taken wherever there are some, with 2 MiB pages where alignment
+    /// allows.
     ///
     /// # Errors
-    /// If `flags` are both writable and executable, or if there is not enough physical memory. The pages are then given
-    /// back.
+    /// If `flags` are both writable and executable, or if there is not enough physical memory. The pages are
+    /// then given back.
     pub fn map_allocated_pages<FL: Into<PteFlagsArch>>(
         &mut self,
         pages: AllocatedPages,
@@ -125,12 +127,12 @@ impl Mapper {
         Ok(MappedPages::new(self.p4, pages, flags))
     }
 
-    /// Maps pages to these frames, in order. Frames of usable RAM are zeroed first; devices, firmware tables and boot modules are
-    /// what they are.
+    /// Maps pages to these frames, in order. Frames of usable RAM are zeroed first; devices, firmware tables
+    /// and boot modules are what they are.
     ///
     /// # Errors
-    /// If `flags` are both writable and executable, if there are not as many pages as frames, or if there is no memory for a
-    /// page table. Pages and frames are then given back.
+    /// If `flags` are both writable and executable, if there are not as many pages as frames, or if there is
+    /// no memory for a page table. Pages and frames are then given back.
     pub fn map_allocated_pages_to<P: PageSize, FL: Into<PteFlagsArch>>(
         &mut self,
         pages: AllocatedPages,
@@ -153,8 +155,8 @@ impl Mapper {
     /// As for [`Mapper::map_allocated_pages_to`].
     ///
     /// # Safety
-    /// The frames stay allocated for as long as the mapping exists, and what is read and written through it does not
-    /// contradict what others hold references to.
+    /// The frames stay allocated for as long as the mapping exists, and what is read and written through it
+    /// does not contradict what others hold references to.
     pub unsafe fn map_to_non_exclusive<FL: Into<PteFlagsArch>>(
         &mut self,
         pages: AllocatedPages,
@@ -190,7 +192,8 @@ impl Mapper {
         }
     }
 
-    /// Maps as many pages to frames; all or nothing. With the error comes how many frames were mapped for a while.
+    /// Maps as many pages to frames; all or nothing. With the error comes how many frames were mapped for a
+    /// while.
     fn map_run(
         &mut self,
         pages: &AllocatedPages,
@@ -215,7 +218,8 @@ impl Mapper {
         Ok(())
     }
 
-    /// After an error at page `first + done`: unmaps what was mapped, and gives tables back that were made in vain.
+    /// After an error at page `first + done`: unmaps what was mapped, and gives tables back that were made in
+    /// vain.
     fn roll_back(&mut self, first: usize, done: usize, error: MapError) {
         let in_vain = (error == MapError::OutOfFrames) as usize;
         // Nothing is split, since nothing was mapped huge beyond `done`, so that this cannot fail.
@@ -292,11 +296,12 @@ impl Mapper {
         Ok(())
     }
 
-    /// Unmaps what is mapped of `count` pages from number `first` on. Hands the frames that are nobody's now to
-    /// `f`, and adds the number of pages to `unmapped`.
+    /// Unmaps what is mapped of `count` pages from number `first` on. Hands the frames that are nobody's now
+    /// to `f`, and adds the number of pages to `unmapped`.
     ///
     /// # Errors
-    /// If a 2 MiB page lies only partly in the range and there is no memory to split it; what came before is unmapped.
+    /// If a 2 MiB page lies only partly in the range and there is no memory to split it; what came before is
+    /// unmapped.
     pub(crate) fn unmap(
         &mut self,
         first: usize,
@@ -323,8 +328,8 @@ impl Mapper {
     /// Gives `count` pages from number `first` on other flags; all are mapped.
     ///
     /// # Errors
-    /// If one is not mapped (then nothing changes), or if a 2 MiB page lies only partly in the range and there is no memory to
-    /// split it.
+    /// If one is not mapped (then nothing changes), or if a 2 MiB page lies only partly in the range and
+    /// there is no memory to split it.
     pub(crate) fn protect(
         &mut self,
         first: usize,
@@ -346,7 +351,8 @@ impl Mapper {
         Ok(())
     }
 
-    /// Maps RAM (its frames being `start..end`) at `base` plus its physical address, with the largest pages there are.
+    /// Maps RAM (its frames being `start..end`) at `base` plus its physical address, with the largest pages
+    /// there are.
     ///
     /// # Errors
     /// If there is no memory for a page table.

@@ -12,15 +12,16 @@ use pte_flags::PteFlagsArch;
 
 /// Ownership of a range of pages of which any part may be mapped, each with flags of its own.
 ///
-/// A reservation costs address space only: gigabytes of it take no frame and next to no time. Parts are *committed*: mapped to
-/// frames of zeroes; *decommitted*: unmapped, their frames given back; and *protected*: given other flags. What is not
-/// committed faults when accessed, which is what makes a guard region. Dropping a reservation gives back exactly the frames
-/// that were committed, and the pages.
+/// A reservation costs address space only: gigabytes of it take no frame and next to no time. Parts are
+/// *committed*: mapped to frames of zeroes; *decommitted*: unmapped, their frames given back; and
+/// *protected*: given other flags. What is not committed faults when accessed, which is what makes a guard
+/// region. Dropping a reservation gives back exactly the frames that were committed, and the pages.
 ///
 /// Parts are ranges of byte offsets from the start, multiples of [`PAGE_SIZE`].
 ///
-/// There is no safe access to the contents, since it is not known from the type what is committed: the owner keeps to what it
-/// has committed. [`MappedPages`] has it, for mappings that are all there; one can be made a reservation by `From`.
+/// There is no safe access to the contents, since it is not known from the type what is committed: the owner
+/// keeps to what it has committed. [`MappedPages`] has it, for mappings that are all there; one can be made a
+/// reservation by `From`.
 #[must_use = "what is reserved is given back when dropped"]
 pub struct ReservedPages {
     page_table_p4: Frame,
@@ -62,8 +63,8 @@ impl ReservedPages {
     /// Maps a part, of which nothing is committed yet, to frames of zeroes: all of it or nothing.
     ///
     /// # Errors
-    /// If the range is none, if a page of it is committed already, if the flags are both writable and executable, or if there is
-    /// not enough physical memory. Then nothing changes.
+    /// If the range is none, if a page of it is committed already, if the flags are both writable and
+    /// executable, or if there is not enough physical memory. Then nothing changes.
     pub fn commit<F: Into<PteFlagsArch>>(
         &mut self,
         range: Range<usize>,
@@ -78,8 +79,8 @@ impl ReservedPages {
     /// Unmaps what is committed of a part, and gives its frames back. Committed again, it is zero.
     ///
     /// # Errors
-    /// If the range is none, or if it ends within a 2 MiB page and there is no memory for a page table to split that; then what
-    /// came before is decommitted.
+    /// If the range is none, or if it ends within a 2 MiB page and there is no memory for a page table to
+    /// split that; then what came before is decommitted.
     pub fn decommit(&mut self, range: Range<usize>) -> Result<(), &'static str> {
         let (first, count) = self.part(&range)?;
         let mut unmapped = 0;
@@ -91,9 +92,9 @@ impl ReservedPages {
     /// Gives a part, all of which is committed, other flags. Contents stay.
     ///
     /// # Errors
-    /// If the range is none, if a page of it is not committed, or if the flags are both writable and executable: then nothing
-    /// changes. If it ends within a 2 MiB page and there is no memory for a page table to split that: then what came before is
-    /// changed.
+    /// If the range is none, if a page of it is not committed, or if the flags are both writable and
+    /// executable: then nothing changes. If it ends within a 2 MiB page and there is no memory for a page
+    /// table to split that: then what came before is changed.
     pub fn protect<F: Into<PteFlagsArch>>(
         &mut self,
         range: Range<usize>,

@@ -1,11 +1,12 @@
 //! The page tables themselves: entries are set, changed and cleared here and nowhere else.
 //!
 //! Tables are read and written through the physical map. One lock guards all of them, taken for at most
-//! [`PAGES_PER_LOCK`] entries at a time, so that a mapping may be dropped wherever one may allocate. Empty tables are given
-//! back at once: each entry that points to a table counts what is used in it (see `page_table_entry`).
+//! [`PAGES_PER_LOCK`] entries at a time, so that a mapping may be dropped wherever one may allocate. Empty
+//! tables are given back at once: each entry that points to a table counts what is used in it (see
+//! `page_table_entry`).
 //!
-//! Frames and tables that a change has made free are collected in a [`Batch`] and given back only after the processors
-//! have forgotten the translations.
+//! Frames and tables that a change has made free are collected in a [`Batch`] and given back only after the
+//! processors have forgotten the translations.
 
 use crate::arch;
 use frame_allocator::{AllocatedFrames, UnmappedFrames};
@@ -90,7 +91,8 @@ impl Tables {
         Self { p4, _guard: LOCK.lock() }
     }
 
-    /// Adds to the count of used entries of the table that `table_entry` points to; an entry of level 5 there is none.
+    /// Adds to the count of used entries of the table that `table_entry` points to; an entry of level 5 there
+    /// is none.
     ///
     /// # Safety
     /// `table_entry`, if not null, is an entry that points to a table.
@@ -143,10 +145,12 @@ impl Tables {
         }
     }
 
-    /// Maps `count` pages from `page` on to as many frames from `start` on. `done` grows with each page mapped.
+    /// Maps `count` pages from `page` on to as many frames from `start` on. `done` grows with each page
+    /// mapped.
     ///
     /// # Errors
-    /// If a page is mapped already, or if there is no frame for a table; then the first `done` pages are mapped.
+    /// If a page is mapped already, or if there is no frame for a table; then the first `done` pages are
+    /// mapped.
     pub(crate) fn map_run(
         &mut self,
         page: usize,
@@ -169,7 +173,8 @@ impl Tables {
                 e.set(frame(start + at + mapped).start_address(), flags);
                 mapped += 1;
             }
-            // SAFETY: `path[2]` points to the table. If nothing was mapped it is not empty: an entry was in the way.
+            // SAFETY: `path[2]` points to the table. If nothing was mapped it is not empty: an entry was in
+            // the way.
             unsafe { Self::count(path[2], mapped as isize) };
             *done += mapped;
             at += mapped;
@@ -262,11 +267,12 @@ impl Tables {
         None
     }
 
-    /// Calls `f` for what is mapped in `from..end`, whole huge pages as such, and splits those that lie only partly in it.
-    /// `f` gets the path, the level, and how many entries of that table to look at: none if there is a table but nothing in
-    /// the entry.
+    /// Calls `f` for what is mapped in `from..end`, whole huge pages as such, and splits those that lie only
+    /// partly in it. `f` gets the path, the level, and how many entries of that table to look at: none if
+    /// there is a table but nothing in the entry.
     ///
-    /// Stops at [`PAGES_PER_LOCK`], or when `f` handled fewer entries than it could have; returns the page to go on from.
+    /// Stops at [`PAGES_PER_LOCK`], or when `f` handled fewer entries than it could have; returns the page to
+    /// go on from.
     fn for_each_table(
         &mut self,
         from: usize,
@@ -280,7 +286,8 @@ impl Tables {
             let mut table = self.p4;
             for level in (2..=4).rev() {
                 path[level] = entry(table, index(page, level));
-                // SAFETY: an entry of a live table; the lock is held, and no other reference to the entry is alive.
+                // SAFETY: an entry of a live table; the lock is held, and no other reference to the entry is
+                // alive.
                 let e = unsafe { &mut *path[level] };
                 if e.is_unused() {
                     if level < 4 {
@@ -354,7 +361,8 @@ impl Tables {
         })
     }
 
-    /// Whether each page of `from..end` is mapped, as far as [`PAGES_PER_LOCK`]; returns the page to go on from.
+    /// Whether each page of `from..end` is mapped, as far as [`PAGES_PER_LOCK`]; returns the page to go on
+    /// from.
     ///
     /// # Errors
     /// If one is not.
@@ -368,8 +376,8 @@ impl Tables {
         Ok(page.min(end))
     }
 
-    /// Gives the pages `from..end`, which are all mapped, other flags; who owns the frame and whether the page was written
-    /// to is kept. Returns the page to go on from.
+    /// Gives the pages `from..end`, which are all mapped, other flags; who owns the frame and whether the
+    /// page was written to is kept. Returns the page to go on from.
     ///
     /// # Errors
     /// If a huge page lies only partly in the range, and there is no frame for the table to split it into.
@@ -394,7 +402,8 @@ impl Tables {
     }
 }
 
-/// Frames and tables that are free as soon as no processor has a translation to them, or through them, any more.
+/// Frames and tables that are free as soon as no processor has a translation to them, or through them, any
+/// more.
 pub(crate) struct Batch {
     /// Frames as `(start, count)`. On the stack of whoever unmaps, so not many.
     frames: [(usize, usize); 48],
@@ -410,7 +419,8 @@ impl Batch {
         Self { frames: [(0, 0); 48], frames_len: 0, tables: [0; 24], tables_len: 0, changed: 0 }
     }
 
-    /// Room for one more range, and for the tables that may become empty with it: one of each level below the top.
+    /// Room for one more range, and for the tables that may become empty with it: one of each level below the
+    /// top.
     fn has_room(&self) -> bool {
         self.frames_len < self.frames.len() && self.tables_len + 3 <= self.tables.len()
     }
@@ -436,7 +446,8 @@ impl Batch {
         self.changed > 0 || self.tables_len > 0
     }
 
-    /// Gives the tables back and hands the frames to `f`, a range at a time. To be called once translations are forgotten.
+    /// Gives the tables back and hands the frames to `f`, a range at a time. To be called once translations
+    /// are forgotten.
     pub(crate) fn release(self, mut f: impl FnMut(AllocatedFrames)) {
         // Without it nothing can have been mapped.
         let Some(into_unmapped) = INTO_UNMAPPED_FRAMES.get() else { return };

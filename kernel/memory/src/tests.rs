@@ -1,4 +1,5 @@
-//! The whole crate over simulated physical memory: a buffer, of which the frame allocator hands out the frames.
+//! The whole crate over simulated physical memory: a buffer, of which the frame allocator hands out the
+//! frames.
 //!
 //! Mappings are checked by walking the tables as the processor would, and contents through the buffer.
 

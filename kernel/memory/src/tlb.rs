@@ -6,7 +6,8 @@ use memory_structs::PageRange;
 
 /// From this many pages on, forgetting everything is cheaper than forgetting one by one.
 ///
-/// Under QEMU's TCG a CR3 write takes as long as 13 `invlpg`; on hardware the refill of everything else counts too.
+/// Under QEMU's TCG a CR3 write takes as long as 13 `invlpg`; on hardware the refill of everything else
+/// counts too.
 const FLUSH_ALL_FROM: usize = 32;
 
 /// The callback as an address; 0 for none.
@@ -14,8 +15,8 @@ static BROADCAST: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets what is called when other processors must forget the translations of a range too.
 ///
-/// It returns when they have. It is called without any lock held, and with interrupts as the one who unmaps has them.
-/// Whoever set it must set another one before it goes away.
+/// It returns when they have. It is called without any lock held, and with interrupts as the one who unmaps
+/// has them. Whoever set it must set another one before it goes away.
 pub fn set_broadcast_tlb_shootdown_cb(func: fn(PageRange)) {
     BROADCAST.store(func as usize, Ordering::Release);
 }

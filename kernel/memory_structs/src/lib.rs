@@ -1,12 +1,13 @@
-//! Addresses, pages, frames and ranges of them, as types that cannot be confused with each other or with integers.
+//! Addresses, pages, frames and ranges of them, as types that cannot be confused with each other or with
+//! integers.
 //!
-//! A [`VirtualAddress`] is always canonical and a [`PhysicalAddress`] always fits in 52 bits; a [`Page`] is a unit of
-//! virtual memory and a [`Frame`] one of physical memory; [`PageRange`] and [`FrameRange`] are inclusive ranges,
-//! so that the last page of the address space can be in one. None of them *owns* anything: ownership is what
-//! `AllocatedPages`, `Frames` and `MappedPages` add.
+//! A [`VirtualAddress`] is always canonical and a [`PhysicalAddress`] always fits in 52 bits; a [`Page`] is a
+//! unit of virtual memory and a [`Frame`] one of physical memory; [`PageRange`] and [`FrameRange`] are
+//! inclusive ranges, so that the last page of the address space can be in one. None of them *owns* anything:
+//! ownership is what `AllocatedPages`, `Frames` and `MappedPages` add.
 //!
-//! Pages and frames carry their size as a type ([`Page4K`], [`Page2M`], [`Page1G`]), but are always *numbered* in
-//! units of 4 KiB.
+//! Pages and frames carry their size as a type ([`Page4K`], [`Page2M`], [`Page1G`]), but are always
+//! *numbered* in units of 4 KiB.
 #![cfg_attr(not(test), no_std)]
 #![feature(adt_const_params)]
 #![feature(step_trait)]

@@ -1,7 +1,7 @@
 //! [`NoDrop`]: a value that must not be dropped implicitly.
 //!
-//! The mappings of the kernel's own code and data are such values: dropping one would unmap the ground under one's
-//! feet. The wrapper makes the only way to a drop an explicit one: [`NoDrop::into_inner`].
+//! The mappings of the kernel's own code and data are such values: dropping one would unmap the ground under
+//! one's feet. The wrapper makes the only way to a drop an explicit one: [`NoDrop::into_inner`].
 #![cfg_attr(not(test), no_std)]
 
 use core::mem::ManuallyDrop;

@@ -1,7 +1,8 @@
 //! [`FreeRanges`]: a set of disjoint ranges of numbers, with search by length and alignment.
 //!
-//! A treap: a binary search tree by the ranges' starts that is at the same time a heap by pseudo-random priorities, which
-//! keeps it balanced whatever the order of operations. Each node also knows the longest range of its subtree.
+//! A treap: a binary search tree by the ranges' starts that is at the same time a heap by pseudo-random
+//! priorities, which keeps it balanced whatever the order of operations. Each node also knows the longest
+//! range of its subtree.
 
 use core::ptr::NonNull;
 
@@ -43,14 +44,15 @@ impl Default for NodeSupply {
     }
 }
 
-/// Nodes that only [`FreeRanges::insert`] may use up: taking stops before, so that giving back does not fail for want of
-/// memory.
+/// Nodes that only [`FreeRanges::insert`] may use up: taking stops before, so that giving back does not fail
+/// for want of memory.
 const RESERVE: usize = 32;
 
 /// A set of numbers, kept as disjoint ranges that never touch.
 ///
-/// Invariants: the ranges in the tree are disjoint, not adjacent and not empty; `longest` of each node is the greatest
-/// length in its subtree; every node is in the tree or in the list of spare ones, once, and belongs to this set alone.
+/// Invariants: the ranges in the tree are disjoint, not adjacent and not empty; `longest` of each node is the
+/// greatest length in its subtree; every node is in the tree or in the list of spare ones, once, and belongs
+/// to this set alone.
 pub struct FreeRanges {
     root: Link,
     /// Unused nodes, linked by `left`.
@@ -62,13 +64,14 @@ pub struct FreeRanges {
     seed: u64,
 }
 
-// SAFETY: the nodes that a set points to were given to it alone and for good by the supply. So whichever thread has the
-// set may use them.
+// SAFETY: the nodes that a set points to were given to it alone and for good by the supply. So whichever
+// thread has the set may use them.
 unsafe impl Send for FreeRanges {}
 
 /// Longest range below `link`.
 fn longest(link: Link) -> usize {
-    // SAFETY: links of a set point to its own nodes, which live for ever; no `&mut` to one is held across a call.
+    // SAFETY: links of a set point to its own nodes, which live for ever; no `&mut` to one is held across a
+    // call.
     link.map_or(0, |node| unsafe { (*node.as_ptr()).longest })
 }
 
@@ -88,7 +91,8 @@ unsafe fn update(node: NonNull<Node>) {
 /// The tree belongs to a set that the caller has exclusively.
 unsafe fn split(tree: Link, key: usize) -> (Link, Link) {
     let Some(node) = tree else { return (None, None) };
-    // SAFETY: exclusive, by this function's contract. Raw places, so that no reference lives across the recursion.
+    // SAFETY: exclusive, by this function's contract. Raw places, so that no reference lives across the
+    // recursion.
     unsafe {
         let n = node.as_ptr();
         if (*n).start < key {
@@ -160,7 +164,8 @@ fn find(link: Link, count: usize, alignment: usize, low: usize, high: usize) -> 
     if longest(link) < count {
         return None;
     }
-    // SAFETY: links point to nodes that live for ever; whoever has the set by reference keeps it from changing.
+    // SAFETY: links point to nodes that live for ever; whoever has the set by reference keeps it from
+    // changing.
     let node = unsafe { link?.as_ref() };
     // What is left of a range ends below its start, and what is right of it starts above its end.
     if node.start > low
@@ -335,13 +340,14 @@ impl FreeRanges {
         found
     }
 
-    /// The lowest start, a multiple of `alignment` (not 0), of `count` numbers that are all in the set and in `low..high`.
+    /// The lowest start, a multiple of `alignment` (not 0), of `count` numbers that are all in the set and in
+    /// `low..high`.
     pub fn find(&self, count: usize, alignment: usize, low: usize, high: usize) -> Option<usize> {
         find(self.root, count, alignment, low, high)
     }
 
-    /// Takes `count` numbers from `start` on out. False, with nothing changed, if they are not all in the set, or if there
-    /// is no memory for nodes.
+    /// Takes `count` numbers from `start` on out. False, with nothing changed, if they are not all in the
+    /// set, or if there is no memory for nodes.
     pub fn take_at(&mut self, start: usize, count: usize) -> bool {
         let end = start + count;
         let Some(range) = self.containing(start).filter(|range| end <= range.1) else { return false };

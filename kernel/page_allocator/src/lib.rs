@@ -1,16 +1,18 @@
 //! Who owns which range of virtual addresses.
 //!
-//! [`AllocatedPages`] is ownership of a range of pages: *holding one proves* that nobody else holds a page of it. It says
-//! nothing about what, if anything, is mapped there; that is `MappedPages` in crate `memory`.
+//! [`AllocatedPages`] is ownership of a range of pages: *holding one proves* that nobody else holds a page of
+//! it. It says nothing about what, if anything, is mapped there; that is `MappedPages` in crate `memory`.
 //!
 //! The address space has three areas, of which only the first serves requests that do not say where:
 //! * *general* pages, from 1 MiB to the end of the lower half;
 //! * the *heap's* range, which crate `heap` asks for;
-//! * the *crate window*, the top 2 GiB: whoever loads code asks for pages in it by [`allocate_pages_in_range`].
+//! * the *crate window*, the top 2 GiB: whoever loads code asks for pages in it by
+//!   [`allocate_pages_in_range`].
 //!
-//! What is free is kept in one search tree per area ([`FreeRanges`]), ordered by address, each node knowing the longest
-//! free range below it: every operation takes logarithmic time, and adjacent free ranges are always joined. The nodes
-//! come from single frames, which a callback supplies, so that nothing here depends on the heap.
+//! What is free is kept in one search tree per area ([`FreeRanges`]), ordered by address, each node knowing
+//! the longest free range below it: every operation takes logarithmic time, and adjacent free ranges are
+//! always joined. The nodes come from single frames, which a callback supplies, so that nothing here depends
+//! on the heap.
 #![cfg_attr(not(test), no_std)]
 
 mod free_ranges;
@@ -50,7 +52,8 @@ static ALLOCATOR: IrqSafeMutex<Allocator> =
 pub enum AllocationRequest<'r> {
     /// From the page on that holds this address.
     AtVirtualAddress(VirtualAddress),
-    /// Anywhere among the general pages, the first page's number being a multiple of this (a number of 4 KiB pages).
+    /// Anywhere among the general pages, the first page's number being a multiple of this (a number of 4 KiB
+    /// pages).
     AlignedTo {
         /// The alignment, in 4 KiB pages.
         alignment_4k_pages: usize,
@@ -71,8 +74,8 @@ const NO_NODES: &str = "out of memory: no frame for the page allocator's own boo
 
 /// Makes all pages of the three areas available, except those below `end_vaddr_of_low_designated_region`.
 ///
-/// `supply` gives a frame for the books whenever those need one; it is called with the allocator's lock held and
-/// interrupts off, so it must neither use the heap nor allocate pages.
+/// `supply` gives a frame for the books whenever those need one; it is called with the allocator's lock held
+/// and interrupts off, so it must neither use the heap nor allocate pages.
 ///
 /// # Errors
 /// If it was called before, or if `supply` gives nothing.
@@ -147,7 +150,8 @@ impl Allocator {
         if range.is_empty() {
             return Err(EXHAUSTED);
         }
-        // A range may reach beyond the area (upstream's callers do so with the window): what counts is the common part.
+        // A range may reach beyond the area (upstream's callers do so with the window): what counts is the
+        // common part.
         let (low, high) = (range.start().number(), range.end().number() + 1);
         let index = AREAS.iter().position(|&(start, end)| start < high && low < end).ok_or(EXHAUSTED)?;
         let (low, high) = (low.max(AREAS[index].0), high.min(AREAS[index].1));
@@ -176,9 +180,9 @@ fn release(range: &PageRange) {
     }
     let (start, end) = (range.start().number(), range.end().number() + 1);
     if let Some(area) = ALLOCATOR.lock().area_of(start, end) {
-        // Without a node the pages stay taken. Allocations stop while there are still some in reserve (see `take_at`), so
-        // that it takes an owner cutting a range into very many pieces while there is no memory left at all; what is
-        // lost then is address space, never a frame.
+        // Without a node the pages stay taken. Allocations stop while there are still some in reserve (see
+        // `take_at`), so that it takes an owner cutting a range into very many pieces while there is no
+        // memory left at all; what is lost then is address space, never a frame.
         let _ = area.insert(start, end);
     }
 }
@@ -258,8 +262,8 @@ pub fn allocate_pages_by_bytes_in_range(
 
 /// What is left to do after an allocation, done when the value is dropped.
 ///
-/// It lets a caller release locks before bookkeeping that may need the heap. These books never do, so that nothing is
-/// ever left; the type remains for those who are written to it.
+/// It lets a caller release locks before bookkeeping that may need the heap. These books never do, so that
+/// nothing is ever left; the type remains for those who are written to it.
 #[derive(Debug)]
 #[must_use = "dropping it performs what was deferred"]
 pub struct DeferredAllocAction<'list>(PhantomData<&'list ()>);

@@ -24,7 +24,8 @@ impl<P: PageSize> AllocatedPages<P> {
     /// Makes a value anew that was given to [`core::mem::forget`].
     ///
     /// # Safety
-    /// The pages were in one or more such values, all of them and nothing else, and no other value is made of them again.
+    /// The pages were in one or more such values, all of them and nothing else, and no other value is made of
+    /// them again.
     pub const unsafe fn from_forgotten(pages: PageRange<P>) -> Self {
         Self { pages }
     }

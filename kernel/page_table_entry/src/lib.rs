@@ -1,12 +1,12 @@
 //! One entry of a page table, and the one way to get a frame back out of it.
 //!
-//! An entry is unused (zero), maps a page (of 4 KiB, or a huge one), or points to a table of the next level. In the last
-//! case bits that the processor ignores hold how many entries of that table are in use, so that whoever clears one knows at
-//! once when the table is empty.
+//! An entry is unused (zero), maps a page (of 4 KiB, or a huge one), or points to a table of the next level.
+//! In the last case bits that the processor ignores hold how many entries of that table are in use, so that
+//! whoever clears one knows at once when the table is empty.
 //!
-//! Clearing an entry that maps pages yields an [`UnmapResult`]. Only if the entry was [exclusive](PteFlagsArch::EXCLUSIVE)
-//! does it hold an [`UnmappedFrameRange`], which is the permission to take the frames back into ownership; no other code
-//! can make one.
+//! Clearing an entry that maps pages yields an [`UnmapResult`]. Only if the entry was
+//! [exclusive](PteFlagsArch::EXCLUSIVE) does it hold an [`UnmappedFrameRange`], which is the permission to
+//! take the frames back into ownership; no other code can make one.
 #![cfg_attr(not(test), no_std)]
 
 use core::fmt;
@@ -15,7 +15,8 @@ use frame_allocator::AllocatedFrame;
 use memory_structs::{Frame, FrameRange, Page4K, PageSize, PhysicalAddress};
 use pte_flags::{PTE_FRAME_MASK, PteFlagsArch};
 
-/// Where the count of used entries is, in an entry that points to a table: bits 52 to 61, which the processor ignores.
+/// Where the count of used entries is, in an entry that points to a table: bits 52 to 61, which the processor
+/// ignores.
 const COUNT_SHIFT: u32 = 52;
 const COUNT_MASK: u64 = 0x3FF << COUNT_SHIFT;
 
@@ -28,8 +29,8 @@ pub struct PageTableEntry(u64);
 #[must_use = "exclusive frames are lost for good unless they are given back"]
 #[derive(Debug)]
 pub enum UnmapResult {
-    /// The entry was the only mapping of these frames: they may be given back, once no processor can still have the
-    /// translation.
+    /// The entry was the only mapping of these frames: they may be given back, once no processor can still
+    /// have the translation.
     Exclusive(UnmappedFrameRange),
     /// The frames belong to somebody else, or the entry mapped nothing (then the range is empty).
     NonExclusive(FrameRange),
@@ -37,7 +38,8 @@ pub enum UnmapResult {
 
 /// Frames whose only mapping has just been cleared.
 ///
-/// *Holding one proves* that an exclusive entry for them existed and no longer does, and that nobody else holds this proof.
+/// *Holding one proves* that an exclusive entry for them existed and no longer does, and that nobody else
+/// holds this proof.
 #[derive(Debug)]
 pub struct UnmappedFrameRange(FrameRange);
 
@@ -89,8 +91,9 @@ impl PageTableEntry {
 
     /// Like [`PageTableEntry::set_entry`], by address.
     ///
-    /// This is for the mapper, which maps one frame after the other of a range that it owns. It is a safe function since
-    /// nothing happens before the entry is in a table that a processor uses, which is what is unsafe.
+    /// This is for the mapper, which maps one frame after the other of a range that it owns. It is a safe
+    /// function since nothing happens before the entry is in a table that a processor uses, which is what is
+    /// unsafe.
     pub fn set(&mut self, start: PhysicalAddress, flags: PteFlagsArch) {
         self.0 = start.value() as u64 & PTE_FRAME_MASK | (flags.bits() & !PTE_FRAME_MASK);
     }

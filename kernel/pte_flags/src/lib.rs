@@ -1,11 +1,12 @@
 //! Flags of page table entries.
 //!
-//! [`PteFlags`] says what is wanted of a mapping in words that any architecture has; [`PteFlagsX86_64`] is the same in
-//! the bits that the processor reads, and [`PteFlagsArch`] names the one of the architecture compiled for.
+//! [`PteFlags`] says what is wanted of a mapping in words that any architecture has; [`PteFlagsX86_64`] is
+//! the same in the bits that the processor reads, and [`PteFlagsArch`] names the one of the architecture
+//! compiled for.
 //!
 //! Two rules live here, because every mapping passes through these types:
-//! * a new set of flags is not executable and not writable until asked for, and [`PteFlagsX86_64::violates_w_xor_x`]
-//!   is what the mapper refuses;
+//! * a new set of flags is not executable and not writable until asked for, and
+//!   [`PteFlagsX86_64::violates_w_xor_x`] is what the mapper refuses;
 //! * [`PteFlags::EXCLUSIVE`] is set if and only if the page is the only mapping of its frame. Only then may
 //!   unmapping give the frame back. The mapper sets it, never its caller.
 #![cfg_attr(not(test), no_std)]
@@ -71,7 +72,8 @@ bitflags! {
         const HUGE_PAGE = 1 << 7;
         /// In a table of level 1: bit 2 of the index into the page attribute table.
         const PAT_BIT2_FOR_P1 = 1 << 7;
-        /// The translation survives a reload of CR3. Not used: there is one address space, which is never left.
+        /// The translation survives a reload of CR3. Not used: there is one address space, which is never
+        /// left.
         const _GLOBAL = 1 << 8;
         /// The page is the only mapping of its frame. The processor ignores this bit.
         const EXCLUSIVE = 1 << 55;

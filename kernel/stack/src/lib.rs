@@ -1,8 +1,9 @@
 //! Stacks of tasks.
 //!
-//! A [`Stack`] is a writable mapping with an allocated page right below it in which nothing is mapped: the guard page. *Holding a
-//! stack proves* that overflowing it by less than a page faults instead of reaching somebody's memory. Dropping it unmaps it and
-//! gives everything back, the guard page included; so whoever runs on it must be gone by then.
+//! A [`Stack`] is a writable mapping with an allocated page right below it in which nothing is mapped: the
+//! guard page. *Holding a stack proves* that overflowing it by less than a page faults instead of reaching
+//! somebody's memory. Dropping it unmaps it and gives everything back, the guard page included; so whoever
+//! runs on it must be gone by then.
 #![no_std]
 
 use core::fmt;
