@@ -61,8 +61,8 @@ mod processor {
         // none.
         unsafe {
             let (low, high): (u32, u32);
-            asm!("rdmsr", in("ecx") EFER, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
-            asm!("wrmsr", in("ecx") EFER, in("eax") low | NXE, in("edx") high, options(nostack, preserves_flags));
+            asm!("rdmsr", in("ecx") EFER, out("eax") low, out("edx") high, options(nomem, nostack));
+            asm!("wrmsr", in("ecx") EFER, in("eax") low | NXE, in("edx") high, options(nostack));
             let cr0: usize;
             asm!("mov {}, cr0", out(reg) cr0, options(nomem, nostack, preserves_flags));
             asm!("mov cr0, {}", in(reg) cr0 | WP, options(nostack, preserves_flags));

@@ -1,9 +1,9 @@
 //! Page tables, and [`MappedPages`]: ownership of a mapping, the only way to one.
 //!
 //! ```text
-//!   AllocatedPages ──┐  Mapper::map_allocated_pages       ┌─> MappedPages: all mapped, one set of flags; typed access
+//!   AllocatedPages ──┐  Mapper::map_allocated_pages       ┌─> MappedPages: all mapped, one set of flags
 //!   AllocatedFrames ─┴─ Mapper::map_allocated_pages_to ───┘         │ From
-//!   AllocatedPages ──── ReservedPages::new ───────────────────> ReservedPages: commit, decommit, protect in part
+//!   AllocatedPages ──── ReservedPages::new ───────────────────> ReservedPages: commit, decommit, protect
 //! ```
 //!
 //! # Invariants

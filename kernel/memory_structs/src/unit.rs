@@ -166,7 +166,7 @@ macro_rules! unit {
         impl<P: PageSize> Sub for $name<P> {
             type Output = usize;
             /// How many units of this size lie between the two, or 0 if `rhs` is the higher one.
-            #[allow(clippy::suspicious_arithmetic_impl, reason = "numbers count 4 KiB, the difference counts `P`")]
+            #[allow(clippy::suspicious_arithmetic_impl, reason = "numbers count 4 KiB, this counts `P`")]
             fn sub(self, rhs: Self) -> usize {
                 self.number.saturating_sub(rhs.number) / P::NUM_4K_PAGES
             }
