@@ -32,7 +32,9 @@ struct Screen {
 }
 
 impl ImmutableWrite for Screen {
+    /// A task that was killed ends here rather than with the last line of a long text.
     fn write(&self, buffer: &[u8]) -> Result<usize, IoError> {
+        task::exit_if_killed();
         let _writing = self.writing.lock();
         serial_port_basic::write_bytes(buffer);
         Ok(buffer.len())

@@ -39,17 +39,21 @@ impl<'p> Session<'p> {
         match key {
             Key::Insert(character) => {
                 let mut bytes = [0; 4];
-                self.buffer.insert(character.encode_utf8(&mut bytes));
+                let text = character.encode_utf8(&mut bytes);
+                self.buffer.insert(text);
+                if self.fits_and_ends_at_cursor() {
+                    // All that changes is that this character follows what is there.
+                    screen.extend_from_slice(text.as_bytes());
+                    return None;
+                }
             }
             Key::Enter => {
-                self.buffer.move_to(self.buffer.end());
-                self.redraw(screen);
+                self.show_to_end(screen);
                 screen.extend_from_slice(b"\r\n");
                 return Some(Outcome::Line(self.buffer.take()));
             }
             Key::Interrupt => {
-                self.buffer.move_to(self.buffer.end());
-                self.redraw(screen);
+                self.show_to_end(screen);
                 screen.extend_from_slice(b"^C\r\n");
                 return Some(Outcome::Interrupted);
             }
@@ -151,6 +155,20 @@ impl<'p> Session<'p> {
             }
         }
         screen.extend_from_slice(b"\r\n");
+    }
+
+    /// Leaves the cursor behind the line.
+    fn show_to_end(&mut self, screen: &mut Vec<u8>) {
+        if !self.buffer.after_cursor().is_empty() {
+            self.buffer.move_to(self.buffer.end());
+            self.redraw(screen);
+        }
+    }
+
+    /// Whether the line is shown completely, with the cursor behind it.
+    fn fits_and_ends_at_cursor(&self) -> bool {
+        let columns = width::of_str(self.prompt) + width::of_str(self.buffer.text());
+        self.buffer.after_cursor().is_empty() && columns < self.columns
     }
 
     /// Shows prompt and line anew, in the row where the cursor is. If they are wider than the screen, the part of the line around
