@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod faults;
 mod heap_tests;
 mod mappings;
 mod reservations;
@@ -39,6 +40,10 @@ pub fn main(_args: Vec<String>) -> isize {
             ("large commits use huge pages", reservations::huge_pages),
             ("a linear memory grows and goes, 200 times", reservations::linear_memories_leak_nothing),
             ("too much is an error that changes nothing", reservations::too_much_is_an_error),
+            ("page 0 faults", faults::page_zero),
+            ("what was unmapped faults", faults::unmapped_memory),
+            ("protection is obeyed", faults::protected_memory),
+            ("what is not committed faults", faults::reservations),
             ("heap: blocks of all sizes and alignments", heap_tests::sizes_and_alignments),
             ("heap: random blocks keep their contents", heap_tests::random_blocks),
             ("heap: resizing keeps contents", heap_tests::resizing),
