@@ -17,10 +17,7 @@ pub fn application_namespace() -> Arc<CrateNamespace> {
 
 /// The object file of a program.
 pub fn program(namespace: &CrateNamespace, prefix: &str) -> FileRef {
-    namespace
-        .dir()
-        .get_file_starting_with(prefix)
-        .unwrap_or_else(|| panic!("there is no program {prefix}"))
+    namespace.dir().get_file_starting_with(prefix).unwrap_or_else(|| panic!("there is no program {prefix}"))
 }
 
 /// The loaded program.
@@ -35,16 +32,12 @@ impl Sample {
         let file = program(&namespace, "loader_sample-");
         let mmi = memory::get_kernel_mmi_ref().expect("there is an address space");
         let program = CrateNamespace::load_crate_as_application(&namespace, &file, mmi, false);
-        Sample {
-            program: program.unwrap_or_else(|error| panic!("{error}")),
-        }
+        Sample { program: program.unwrap_or_else(|error| panic!("{error}")) }
     }
 
     /// Its function called `path`.
     pub fn section(&self, path: &str) -> StrongSectionRef {
-        self.program
-            .get_function_section(path)
-            .unwrap_or_else(|| panic!("there is no {path}"))
+        self.program.get_function_section(path).unwrap_or_else(|| panic!("there is no {path}"))
     }
 
     /// Its function called `path`, to be called as long as this value lives.
@@ -85,15 +78,12 @@ impl State {
     pub fn now() -> Self {
         let tls = mod_mgmt::tls_usage();
         let areas = page_allocator::statistics();
-        let window = areas
-            .iter()
-            .find(|area| area.name == "crate window")
-            .expect("code has an area of its own");
+        let window =
+            areas.iter().find(|area| area.name == "crate window").expect("code has an area of its own");
         let heap = heap::statistics();
         State {
             crates: all_crates().len(),
-            symbols: mod_mgmt::get_initial_kernel_namespace()
-                .map_or(0, |namespace| namespace.symbol_count()),
+            symbols: mod_mgmt::get_initial_kernel_namespace().map_or(0, |namespace| namespace.symbol_count()),
             dynamic_tls: (tls.dynamic_sections, tls.dynamic_bytes),
             code_ranges: unwind::code_range_count(),
             window_pages: window.free,
@@ -108,10 +98,7 @@ impl State {
     pub fn assert_same_now(&self) {
         let now = State::now();
         assert_eq!(now.crates, self.crates, "loaded crates");
-        assert_eq!(
-            now.symbols, self.symbols,
-            "symbols of the kernel's namespace"
-        );
+        assert_eq!(now.symbols, self.symbols, "symbols of the kernel's namespace");
         assert_eq!(now.dynamic_tls, self.dynamic_tls, "thread-local variables");
         assert_eq!(now.code_ranges, self.code_ranges, "unwind tables");
         assert_eq!(now.window_pages, self.window_pages, "pages for code");
@@ -149,9 +136,7 @@ pub fn contents(file: &FileRef) -> Vec<u8> {
     let mut bytes = alloc::vec![0; file.len()];
     let mut filled = 0;
     while filled < bytes.len() {
-        let count = file
-            .read_at(&mut bytes[filled..], filled)
-            .expect("the file can be read");
+        let count = file.read_at(&mut bytes[filled..], filled).expect("the file can be read");
         assert!(count > 0, "the file is as long as it says");
         filled += count;
     }

@@ -26,9 +26,7 @@ struct Desk {
 impl Worker {
     fn start() -> Self {
         let desk = Arc::new(Desk::default());
-        let task = spawn::new_task_builder(work, desk.clone())
-            .spawn()
-            .expect("a task can be made");
+        let task = spawn::new_task_builder(work, desk.clone()).spawn().expect("a task can be made");
         while !desk.started.load(Ordering::Acquire) {
             task::schedule();
         }
@@ -76,22 +74,14 @@ pub fn a_running_task_sees_a_later_crate() {
     for _ in 0..3 {
         let sample = Sample::load();
         let count: fn() -> u32 = sample.function("loader_sample::count_in_thread");
-        assert_eq!(
-            worker.call(count),
-            THREAD_START,
-            "the initial value is in a task that was there before"
-        );
+        assert_eq!(worker.call(count), THREAD_START, "the initial value is in a task that was there before");
         assert_eq!(worker.call(count), THREAD_START + 1);
         assert_eq!(count(), THREAD_START, "this task has a variable of its own");
         assert_eq!(worker.call(count), THREAD_START + 2);
         assert_eq!(sample.sum_of_zeros(7), 0);
         assert_eq!(sample.sum_of_zeros(0), 7 * 15);
         let later = Worker::start();
-        assert_eq!(
-            later.call(count),
-            THREAD_START,
-            "a task that came after the crate"
-        );
+        assert_eq!(later.call(count), THREAD_START, "a task that came after the crate");
         later.end();
     }
     worker.end();
@@ -113,9 +103,7 @@ pub fn tasks_load_at_the_same_time() {
                     assert_eq!(sample.count_in_crate(), CRATE_START + 1);
                 }
             };
-            spawn::new_task_builder(load, ())
-                .spawn()
-                .expect("a task can be made")
+            spawn::new_task_builder(load, ()).spawn().expect("a task can be made")
         })
         .collect();
     tasks.into_iter().for_each(expect_completed);
