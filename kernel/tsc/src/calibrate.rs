@@ -1,8 +1,13 @@
 //! Finding out how fast the counter counts.
 
-use crate::{FrequencySource, MEASURED, TscError, cpuid, pit, tsc_value};
+use crate::{FrequencySource, TscError, cpuid, pit, tsc_value};
 use core::arch::x86_64::CpuidResult;
-use time::Instant;
+use time::{Duration, Instant};
+
+/// How long the counter is measured. A reading of the reference takes about a microsecond, which is then a ten-thousandth.
+const MEASURED: Duration = Duration::from_millis(10);
+/// So many readings of a clock, of a tenth of a microsecond and more each, take ten times as long as is measured.
+const MAX_READINGS: usize = 1_000_000;
 
 /// The first of the leaves that hypervisors answer. Its EAX is the last of them.
 const HYPERVISOR_LEAVES: u32 = 0x4000_0000;
@@ -39,11 +44,11 @@ pub fn frequency() -> Result<(u64, FrequencySource), TscError> {
         }
     }
     if time::is_running()
-        && let Some(hertz) = measure(Instant::now)
+        && let Some(hertz) = measure(Instant::now, MAX_READINGS)
     {
         return Ok((hertz, FrequencySource::Clock));
     }
-    pit::measure(tsc_value).map(|hertz| (hertz, FrequencySource::Pit)).ok_or(TscError::NoReference)
+    pit::measure().map(|hertz| (hertz, FrequencySource::Pit)).ok_or(TscError::NoReference)
 }
 
 /// Leaf 0x15: ECX is the frequency of a crystal in Hz, EBX/EAX the counter's ratio to it. Any of them is 0 if unknown.
@@ -68,15 +73,13 @@ fn simultaneously(reference: impl Fn() -> Instant) -> (u64, Instant) {
     (counter, instant)
 }
 
-/// Measures the counter by a clock; `None` if the clock stands still.
-fn measure(reference: impl Fn() -> Instant) -> Option<u64> {
-    /// So many readings without the clock having advanced enough mean that it never will: a second at least.
-    const MAX_READINGS: usize = 100_000_000;
+/// Measures the counter by a clock. `None` if the clock does not advance enough within `max_readings`: it stands still.
+pub fn measure(reference: impl Fn() -> Instant, max_readings: usize) -> Option<u64> {
     let (first_counter, first_instant) = simultaneously(&reference);
     let mut readings = 0;
     while reference().duration_since(first_instant) < MEASURED {
         readings += 1;
-        if readings > MAX_READINGS {
+        if readings > max_readings {
             return None;
         }
     }
@@ -89,7 +92,6 @@ fn measure(reference: impl Fn() -> Instant) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use time::Duration;
 
     fn leaf(eax: u32, ebx: u32, ecx: u32) -> CpuidResult {
         CpuidResult { eax, ebx, ecx, edx: 0 }
@@ -108,10 +110,15 @@ mod tests {
     fn two_measurements_agree_with_each_other() {
         let start = std::time::Instant::now();
         let clock = || Instant::from_nanos(start.elapsed().as_nanos() as u64);
-        let first = measure(clock).expect("the host's clock runs");
-        let second = measure(clock).expect("the host's clock runs");
+        let first = measure(clock, MAX_READINGS).expect("the host's clock runs");
+        let second = measure(clock, MAX_READINGS).expect("the host's clock runs");
         assert!(crate::PLAUSIBLE.contains(&first), "{first}");
         assert!(first.abs_diff(second) < first / 50, "{first} and {second}");
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_measures_nothing() {
+        assert_eq!(measure(|| Instant::ZERO, 1_000), None);
     }
 
     #[test]
@@ -119,7 +126,7 @@ mod tests {
         // A clock that is made of the counter itself, at 1,000 ns for 3,000 ticks: 3 GHz.
         let start = tsc_value();
         let clock = || Instant::from_nanos((tsc_value() - start) / 3);
-        let hertz = measure(clock).expect("it advances");
+        let hertz = measure(clock, MAX_READINGS).expect("it advances");
         assert!(hertz.abs_diff(3_000_000_000) < 3_000_000, "{hertz}");
         assert!(clock().duration_since(Instant::ZERO) >= Duration::from_millis(10));
     }

@@ -13,7 +13,7 @@
 use core::arch::x86_64::{__cpuid, _rdtsc};
 use core::fmt;
 use spin::Once;
-use time::{ClockSource, Duration, EarlySleeper, Instant, Monotonic, Period, TickScale};
+use time::{ClockSource, EarlySleeper, Instant, Monotonic, Period, TickScale};
 
 mod calibrate;
 mod pit;
@@ -127,9 +127,6 @@ impl ClockSource for Tsc {
 }
 
 impl EarlySleeper for Tsc {}
-
-/// How long the counter is measured. A reading of the reference takes about a microsecond, which is then a ten-thousandth.
-const MEASURED: Duration = Duration::from_millis(10);
 
 fn cpuid(leaf: u32) -> core::arch::x86_64::CpuidResult {
     // Newer compilers know that CPUID is always there on this architecture.
