@@ -14,7 +14,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a fault ends its task, and drops what its callers own", a_fault_ends_its_task),
     ("faults of every kind", faults_of_every_kind),
     ("a call into nowhere", a_call_into_nowhere),
-    ("a stack overflow ends its task only", a_stack_overflow_ends_its_task),
+    ("a stack overflow ends its task, and drops what its outer callers own", a_stack_overflow_ends_its_task),
     ("a nonsensical stack pointer ends its task only", a_nonsensical_stack_pointer),
     ("a breakpoint is passed", a_breakpoint_is_passed),
     ("the trap handler, 20,000 times in four tasks", the_trap_handler),
@@ -112,18 +112,23 @@ fn a_call_into_nowhere() {
 }
 
 #[inline(never)]
-#[expect(unconditional_recursion, reason = "to use up the stack is the point")]
 fn recurse(depth: usize) -> usize {
+    // Without something that could panic, the compiler lays out no landing pads in the callers.
+    assert!(depth != usize::MAX);
     let room = core::hint::black_box([depth; 32]);
     recurse(depth + 1) + room[depth % 32]
 }
 
 fn a_stack_overflow_ends_its_task() {
     for _ in 0..3 {
-        let vector = exception_of(|| {
+        let dropped = Arc::new(AtomicBool::new(false));
+        let witness = dropped.clone();
+        let vector = exception_of(move || {
+            let _on_drop = OnDrop(witness);
             core::hint::black_box(recurse(0));
         });
         assert_eq!(vector, PAGE_FAULT);
+        assert!(dropped.load(Ordering::SeqCst), "what the outermost function owns was not dropped");
     }
     assert_eq!(value_of::<i32>(&spawn(|| 3)), 3, "tasks do not work any more");
 }

@@ -7,15 +7,17 @@
 //!    stack, as if the faulting instruction had called it, which prints what happened and unwinds the task, so that what it
 //!    owns is dropped. The exit value is `Killed(Exception(vector))`, and the kernel goes on.
 //!
-//! A task whose stack is used up, or whose stack pointer is nonsense, has nowhere to unwind: it ends from a spare
-//! stack, and what it owns is lost. A fault in an interrupt handler, in an exception handler, or before there are tasks, and
-//! double faults, stop the CPU with a message.
+//! A task whose stack is used up is unwound from a caller that had more room; one whose stack pointer is nonsense ends from
+//! a spare stack, and what it owns is lost. A fault in an interrupt handler, in an exception handler, or before there are
+//! tasks, and double faults, stop the CPU with a message.
 //!
 //! # Relies on
 //! `interrupts::init`, and `panic_wrapper` for printing and unwinding.
 #![no_std]
 
+mod as_called;
 mod fault;
+mod spare_stack;
 
 use core::fmt::Write;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +41,7 @@ static FATAL_FAULTS: AtomicUsize = AtomicUsize::new(0);
 /// # Errors
 /// Memory for the spare stack is out.
 pub fn init() -> Result<(), &'static str> {
-    fault::allocate_spare_stack()?;
+    spare_stack::allocate()?;
     interrupts::set_exception_handler(handle);
     Ok(())
 }

@@ -1,0 +1,211 @@
+//! Ending a task whose own stack is used up, or whose stack pointer is nonsense.
+//!
+//! On the spare stack, with interrupts off, the fault is reported, and the frames of the task are walked from the innermost
+//! out, until there is one with enough stack below it to unwind the task from there: the CPU is sent there as if that
+//! function's callee had ended the task. What the frames further in own is lost; usually that is the same few things a
+//! thousand times. If there is no such frame, the task ends as it is.
+
+use crate::as_called::{called_instead, place_below};
+use crate::fault::{self, INTERRUPT_FLAG};
+use core::arch::naked_asm;
+use core::ffi::c_void;
+use core::fmt::Write;
+use core::mem::offset_of;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use interrupts::SavedRegisters;
+use logger::Sink;
+use task::{ExitableTaskRef, KillReason};
+use unwind::FaultFrame;
+use unwinding::abi::{
+    _Unwind_Backtrace, _Unwind_GetCFA, _Unwind_GetGR, _Unwind_GetIPInfo, UnwindContext, UnwindReasonCode,
+};
+
+/// Pages of the spare stack: walking frames and printing them takes half of it.
+const SPARE_STACK_PAGES: usize = 16;
+/// A stack overflow leaves the stack pointer at most this far below the stack: compilers touch a large frame page by page.
+const OVERSHOOT: usize = 64 << 10;
+
+/// The lowest address of the spare stack and the one above it; 0 before there is one. One CPU runs tasks, and it uses the
+/// stack with interrupts off from beginning to end, so one is enough.
+static BOTTOM: AtomicUsize = AtomicUsize::new(0);
+static TOP: AtomicUsize = AtomicUsize::new(0);
+/// Whether the report or the walk has begun: a fault while the stack is in use then comes from there.
+static IN_USE: AtomicBool = AtomicBool::new(false);
+
+/// Makes the spare stack.
+pub(crate) fn allocate() -> Result<(), &'static str> {
+    let mmi = memory::get_kernel_mmi_ref().ok_or("exceptions_full needs memory::init first")?;
+    let stack = stack::alloc_stack(SPARE_STACK_PAGES, &mut mmi.lock().page_table)
+        .ok_or("not enough memory for the spare stack of exceptions_full")?;
+    BOTTOM.store(stack.bottom().value(), Ordering::Relaxed);
+    TOP.store(stack.top_unusable().value(), Ordering::Release);
+    // It is needed for as long as the kernel runs.
+    core::mem::forget(stack);
+    Ok(())
+}
+
+/// Sends the interrupted task to [`end_on_spare_stack`].
+///
+/// # Safety
+/// The task does not go on in any other way.
+pub(crate) unsafe fn enter(registers: &mut SavedRegisters, mut frame: FaultFrame) {
+    let top = TOP.load(Ordering::Acquire);
+    let stack = BOTTOM.load(Ordering::Relaxed)..top;
+    let again = stack.contains(&(registers.rsp as usize)) && IN_USE.load(Ordering::Relaxed);
+    frame.handler = if again { end_at_once } else { end_on_spare_stack };
+    let address = (top - size_of::<FaultFrame>()) & !15;
+    // SAFETY: the spare stack is mapped. Nothing on it is needed any more: either it is unused, or what used it has faulted.
+    unsafe { (address as *mut FaultFrame).write(frame) };
+    // This entry takes the registers of the interrupted function, its stack pointer included, from the frame, wherever that
+    // is. So the walk goes from this stack to the task's.
+    registers.rip = unwind::fault_entry_address() as u64;
+    registers.rsp = address as u64;
+    registers.rflags &= !INTERRUPT_FLAG;
+}
+
+/// Runs on the spare stack: reports the fault and ends the task, by unwinding if possible.
+///
+/// # Safety
+/// For the fault entry only.
+unsafe extern "C-unwind" fn end_on_spare_stack(frame: &mut FaultFrame) -> ! {
+    IN_USE.store(true, Ordering::Relaxed);
+    panic_wrapper::report_fault(frame);
+    let bounds = task::with_current_task(|task| task.stack_bounds());
+    let caller = bounds.ok().and_then(|(bottom, top)| {
+        // With any other stack pointer there are no frames that could be walked.
+        let overflown = (bottom.saturating_sub(OVERSHOOT)..top).contains(&(frame.rsp as usize));
+        overflown.then(|| find_caller(bottom + FaultFrame::STACK_NEEDED..top)).flatten()
+    });
+    let Some(mut caller) = caller else { end(frame, "its stack is unusable") };
+    // There is nowhere to report a failure to write to.
+    let _ = writeln!(Sink, "its stack is used up: it is unwound from where there was room");
+    let mut frame = frame.clone();
+    frame.handler = end_after_overflow;
+    // SAFETY: the function whose registers these are had called another one, which together with all further calls is given
+    // up. Below its stack pointer there is the room that was asked for.
+    unsafe {
+        caller.frame = place_below(caller.stack_pointer, frame);
+        IN_USE.store(false, Ordering::Relaxed);
+        go_on_as_called(&caller)
+    }
+}
+
+/// Runs on the spare stack when the report or the walk has faulted itself.
+///
+/// # Safety
+/// For the fault entry only.
+unsafe extern "C-unwind" fn end_at_once(frame: &mut FaultFrame) -> ! {
+    end(frame, "its frames cannot be walked")
+}
+
+/// Ends the task as it is.
+fn end(frame: &FaultFrame, why: &str) -> ! {
+    // There is nowhere to report a failure to write to.
+    let _ = writeln!(Sink, "{why}: the task ends without dropping what it owns");
+    IN_USE.store(false, Ordering::Relaxed);
+    let reason = KillReason::Exception(frame.vector as u8);
+    match task::get_my_current_task().and_then(ExitableTaskRef::obtain_for_unwinder) {
+        Some((task, end)) => end(task, reason),
+        None => panic_entry::halt(format_args!("the current task cannot be ended: {reason}")),
+    }
+}
+
+/// Unwinds the task, from [`called_instead`], on its own stack.
+///
+/// # Safety
+/// For [`called_instead`] only.
+unsafe extern "C-unwind" fn end_after_overflow(frame: &mut FaultFrame) -> ! {
+    fault::run_signal_handler(frame);
+    catch_unwind::resume_unwind(KillReason::Exception(frame.vector as u8))
+}
+
+/// The registers of a function at the moment when it has just called another one.
+#[repr(C)]
+#[derive(Default)]
+struct Caller {
+    rbx: u64,
+    rbp: u64,
+    r12: u64,
+    r13: u64,
+    r14: u64,
+    r15: u64,
+    /// Where the return address lies.
+    stack_pointer: u64,
+    /// The frame for [`called_instead`].
+    frame: u64,
+}
+
+/// Finds the innermost function, of those that led to the fault, that has its stack pointer in `range`.
+fn find_caller(range: Range<usize>) -> Option<Caller> {
+    struct Search {
+        range: Range<usize>,
+        found: Option<Caller>,
+    }
+
+    extern "C" fn step(context: &UnwindContext<'_>, search: *mut c_void) -> UnwindReasonCode {
+        // SAFETY: the pointer to `search` below, which nobody else uses meanwhile.
+        let search = unsafe { &mut *search.cast::<Search>() };
+        let mut interrupted = 0;
+        let return_address = _Unwind_GetIPInfo(context, &mut interrupted) as u64;
+        // The stack pointer as it is when the call has returned.
+        let stack_pointer = _Unwind_GetCFA(context);
+        if interrupted != 0
+            || !search.range.contains(&stack_pointer)
+            || !fault::is_code(return_address.wrapping_sub(1))
+        {
+            return UnwindReasonCode::NO_REASON;
+        }
+        let stack_pointer = stack_pointer - size_of::<u64>();
+        // SAFETY: the word is in the task's stack. That it is the return address shows that it was a call.
+        if unsafe { (stack_pointer as *const u64).read_unaligned() } != return_address {
+            return UnwindReasonCode::NO_REASON;
+        }
+        // The registers' numbers are DWARF's (System V psABI for AMD64, figure 3.36).
+        let register = |number| _Unwind_GetGR(context, number) as u64;
+        search.found = Some(Caller {
+            rbx: register(3),
+            rbp: register(6),
+            r12: register(12),
+            r13: register(13),
+            r14: register(14),
+            r15: register(15),
+            stack_pointer: stack_pointer as u64,
+            frame: 0,
+        });
+        // Any other answer than "go on" ends the walk.
+        UnwindReasonCode::NORMAL_STOP
+    }
+
+    let mut search = Search { range, found: None };
+    _Unwind_Backtrace(step, (&raw mut search).cast());
+    search.found
+}
+
+/// Makes the registers those of `caller` and goes to [`called_instead`].
+///
+/// # Safety
+/// As for [`called_instead`]. Interrupts are off; nothing on the present stack is needed any more.
+#[unsafe(naked)]
+unsafe extern "C" fn go_on_as_called(_caller: &Caller) -> ! {
+    naked_asm!(
+        "mov rbx, [rdi + {rbx}]",
+        "mov rbp, [rdi + {rbp}]",
+        "mov r12, [rdi + {r12}]",
+        "mov r13, [rdi + {r13}]",
+        "mov r14, [rdi + {r14}]",
+        "mov r15, [rdi + {r15}]",
+        "mov rsp, [rdi + {stack_pointer}]",
+        "mov rdi, [rdi + {frame}]",
+        "jmp {called_instead}",
+        rbx = const offset_of!(Caller, rbx),
+        rbp = const offset_of!(Caller, rbp),
+        r12 = const offset_of!(Caller, r12),
+        r13 = const offset_of!(Caller, r13),
+        r14 = const offset_of!(Caller, r14),
+        r15 = const offset_of!(Caller, r15),
+        stack_pointer = const offset_of!(Caller, stack_pointer),
+        frame = const offset_of!(Caller, frame),
+        called_instead = sym called_instead,
+    )
+}
