@@ -1,25 +1,28 @@
 //! `uptime`: prints how long the system has been running.
-#![cfg_attr(not(test), no_std)]
+//!
+//! How a time looks can be tested anywhere; printing it needs the kernel.
+#![cfg_attr(target_os = "theseus", no_std)]
 
 extern crate alloc;
 
-use alloc::format;
-use alloc::string::String;
-use alloc::vec::Vec;
+#[cfg(any(target_os = "theseus", test))]
+use alloc::{format, string::String};
+#[cfg(target_os = "theseus")]
 use app_io::{eprintln, println};
-use time::Instant;
 
 /// Prints how long the system has been running. 0, or 2 if there are arguments.
-pub fn main(args: Vec<String>) -> isize {
+#[cfg(target_os = "theseus")]
+pub fn main(args: alloc::vec::Vec<String>) -> isize {
     if let Some(argument) = args.first() {
         eprintln!("uptime: unknown argument {argument}; usage: uptime");
         return 2;
     }
-    println!("{}", render(Instant::now().as_nanos() / 1_000_000_000));
+    println!("{}", render(time::Instant::now().as_nanos() / 1_000_000_000));
     0
 }
 
 /// `up 0:01:05`, or with days if there are any: `up 3 days, 4:00:59`.
+#[cfg(any(target_os = "theseus", test))]
 fn render(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let time = format!("{hours}:{minutes:02}:{:02}", seconds % 60);
