@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use wasm_artifact::vmctx::{VMArrayCallFunction, VMOpaqueContext, ValRaw};
 use wasm_artifact::{DefinedFuncIndex, Trap};
-use wasm_platform::TrapRegisters;
+use wasm_platform::{TrapCause, TrapRegisters};
 use wasm_tls::{EntryRegisters, TrapRecord};
 
 /// How many bytes of a stack wasm leaves to the host functions that it calls.
@@ -15,22 +15,37 @@ const HOST_STACK: usize = 64 << 10;
 /// The trap handler. Runs in exception or signal context: see [`wasm_platform::TrapHandler`].
 pub(crate) fn handle(registers: &mut TrapRegisters) -> bool {
     wasm_tls::with_current(|activation| {
-        let trap = wasm_unwind::with_code(registers.pc, |code| code.trap_at(registers.pc)).flatten();
-        let Some(trap) = trap else { return false };
+        let pc = registers.pc;
         // SAFETY: the innermost activation's store is in use by this task, whose compiled code was interrupted; nobody
         // else uses the store until the task goes on. The context is the first field of a `StoreOpaque`.
-        let store = unsafe { &mut *activation.context().cast_mut().cast::<StoreOpaque>() };
-        if let Some(address) = registers.fault_address {
-            // Code may touch a guest's memory and its guards, and the null page where a check failed that may not be
-            // speculated past. A fault anywhere else is not the guest's doing.
-            if address >= wasm_platform::page_size() && !store.is_guest_memory(address) {
-                return false;
+        let store = || unsafe { &mut *activation.context().cast_mut().cast::<StoreOpaque>() };
+        let (trap, fault_address) = match registers.cause {
+            TrapCause::Exception(fault_address) => {
+                let trap = wasm_unwind::with_code(pc, |code| code.trap_at(pc)).flatten();
+                let Some(trap) = trap else { return false };
+                // Code may touch a guest's memory and its guards, and the null page where a check failed that may not
+                // be speculated past. A fault anywhere else is not the guest's doing.
+                let not_the_guests = |address| {
+                    address >= wasm_platform::page_size() && !store().is_guest_memory(address)
+                };
+                if fault_address.is_some_and(not_the_guests) {
+                    return false;
+                }
+                (trap, fault_address)
             }
-        }
-        let record = TrapRecord { code: trap.code().get(), pc: registers.pc, fault_address: registers.fault_address };
-        activation.record_trap(record);
+            TrapCause::Kill => {
+                // Any instruction of a guest's function will do: what it leaves half done is the guest's own. The
+                // trampolines at both ends are not guest code, and the registers that a landing needs may not be those
+                // of this activation yet; they are over in an instant.
+                if !wasm_unwind::with_code(pc, |code| code.is_in_function(pc)).unwrap_or(false) {
+                    return false;
+                }
+                (Trap::Interrupt, None)
+            }
+        };
+        activation.record_trap(TrapRecord { code: trap.code().get(), pc, fault_address });
         // SAFETY: the code that was interrupted is compiled code, with these registers.
-        unsafe { store.frames_mut().collect_from_trap(activation, registers.pc, registers.fp) };
+        unsafe { store().frames_mut().collect_from_trap(activation, pc, registers.fp) };
         // SAFETY: the innermost activation's store is in use by this task.
         let landing = unsafe { EntryRegisters::load(activation.context()) };
         (registers.pc, registers.sp, registers.fp) = (landing.landing_pad, landing.entry_sp, landing.entry_fp);
@@ -95,7 +110,13 @@ pub(crate) unsafe fn call(
     };
     match outcome {
         Ok(()) => Ok(()),
-        Err(trap) => Err(store.error_of(trap)),
+        Err(trap) => {
+            if trap.is_some_and(|record| record.code == Trap::Interrupt.code().get()) {
+                // A task that was killed ends here, by unwinding its host's frames. No program gets to see this trap.
+                wasm_platform::end_if_killed();
+            }
+            Err(store.error_of(trap))
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::{PlatformError, TrapRegisters, platform};
 use spin::Mutex;
 
-/// Decides what to do about a CPU exception. Returns `true` if it changed `registers` so that the task can go on
-/// there, `false` if the exception is none of its business.
+/// Decides what to do about a CPU exception, or about code that runs on in a task that is to end. Returns `true` if it
+/// changed `registers` so that the task can go on there, `false` if that is none of its business.
 ///
 /// Runs in exception or signal context, possibly with interrupts masked: must not allocate, lock, print or panic.
 pub type TrapHandler = fn(registers: &mut TrapRegisters) -> bool;
@@ -17,7 +17,7 @@ struct Holders {
 
 static HOLDERS: Mutex<Holders> = Mutex::new(Holders { handler: None, count: 0 });
 
-/// The right to be asked first about every CPU exception. The system's hook is taken by the first holder and given
+/// The right to be asked first about every CPU exception, and about tasks that are to end. The system's hook is taken by the first holder and given
 /// back by the last.
 #[derive(Debug)]
 pub struct TrapHook(());

@@ -11,6 +11,7 @@
 //! | [`UnwindRegistration`] | unwind tables known to the system's unwinder |
 //! | [`tls_get`], [`tls_set`] | one pointer per task or thread |
 //! | [`stack_bounds`] | where the current stack lies |
+//! | [`end_if_killed`] | ends the current task if it is to end |
 //! | [`read_file`] | the content of a file |
 //!
 //! What is common to the platforms (the error type, the registers a trap handler sees, the argument checks) is defined
@@ -43,8 +44,8 @@ use theseus as platform;
 
 pub use hook::{TrapHandler, TrapHook};
 pub use platform::{
-    CodeImage, OPERATING_SYSTEM, Reservation, UnwindRegistration, page_size, read_file, stack_bounds,
-    tls_get, tls_set,
+    CodeImage, OPERATING_SYSTEM, Reservation, UnwindRegistration, end_if_killed, page_size, read_file,
+    stack_bounds, tls_get, tls_set,
 };
 
 /// Why the operating system did not do what was asked of it.
@@ -108,8 +109,18 @@ impl fmt::Display for PlatformError {
 
 impl core::error::Error for PlatformError {}
 
-/// The registers with which a CPU exception interrupted its task; what is written here is what the task resumes with
-/// if the handler returns `true`.
+/// What stopped a task so that a [`TrapHandler`] is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrapCause {
+    /// A CPU exception; for a memory fault, with the address that could not be accessed.
+    Exception(Option<usize>),
+    /// The task is to end: somebody killed it. Asked at every timer tick that finds it running, until it has ended. A
+    /// platform without such a timer (Linux) never says this.
+    Kill,
+}
+
+/// The registers with which a CPU exception or a timer tick interrupted its task; what is written here is what the task
+/// resumes with if the handler returns `true`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrapRegisters {
     /// Instruction pointer: the instruction that faulted.
@@ -118,8 +129,8 @@ pub struct TrapRegisters {
     pub sp: usize,
     /// Frame pointer (`rbp`).
     pub fp: usize,
-    /// For a memory fault, the address that could not be accessed.
-    pub fault_address: Option<usize>,
+    /// Why the handler is asked.
+    pub cause: TrapCause,
 }
 
 /// `len` rounded up to whole pages, or `None` if that does not fit an address.

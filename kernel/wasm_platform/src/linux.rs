@@ -1,6 +1,6 @@
 //! Linux: `mmap`, signals, and the unwinder of the C runtime.
 
-use crate::{PlatformError, TrapHandler, TrapRegisters, check_range, round_up_to_pages};
+use crate::{PlatformError, TrapCause, TrapHandler, TrapRegisters, check_range, round_up_to_pages};
 use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::ops::{Deref, Range};
@@ -267,6 +267,9 @@ fn query_stack_bounds() -> Option<Range<usize>> {
     ok.then(|| start as usize + guard..start as usize + len)
 }
 
+/// Ends the current task if it was killed. A thread of Linux cannot be: its process is.
+pub fn end_if_killed() {}
+
 /// The content of the file at `path`.
 ///
 /// # Errors
@@ -349,7 +352,7 @@ unsafe extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, contex
             sp: registers[libc::REG_RSP as usize] as usize,
             fp: registers[libc::REG_RBP as usize] as usize,
             // SAFETY: the kernel filled in `si_addr` for these signals.
-            fault_address: is_memory_fault.then(|| unsafe { (*info).si_addr() } as usize),
+            cause: TrapCause::Exception(is_memory_fault.then(|| unsafe { (*info).si_addr() } as usize)),
         };
         if handler(&mut trap) {
             registers[libc::REG_RIP as usize] = trap.pc as i64;

@@ -1,6 +1,6 @@
 //! Theseus: pages of the kernel's own address space, its exception hook, its unwinder.
 
-use crate::{PlatformError, TrapHandler, TrapRegisters, check_range, round_up_to_pages};
+use crate::{PlatformError, TrapCause, TrapHandler, TrapRegisters, check_range, round_up_to_pages};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -268,7 +268,7 @@ fn working_directory() -> DirRef {
 /// The [`TrapHandler`] in charge, or null.
 static HANDLER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
-/// Takes the kernel's hook. Called under the lock of `hook`.
+/// Takes the kernel's hooks. Called under the lock of `hook`.
 pub(crate) fn take_trap_hook(handler: TrapHandler) -> Result<(), PlatformError> {
     HANDLER.store(handler as *mut (), Ordering::Release);
     let previous = signal_handler::set_trap_handler(Some(on_exception));
@@ -276,17 +276,29 @@ pub(crate) fn take_trap_hook(handler: TrapHandler) -> Result<(), PlatformError> 
         signal_handler::set_trap_handler(previous);
         return Err(PlatformError::bad_argument("install a trap handler", "the kernel's hook is taken"));
     }
+    signal_handler::set_interrupt_hook(Some(on_tick_of_killed_task));
     Ok(())
 }
 
-/// Gives the kernel's hook back. Called under the lock of `hook`.
+/// Gives the kernel's hooks back. Called under the lock of `hook`.
 pub(crate) fn give_back_trap_hook() {
+    signal_handler::set_interrupt_hook(None);
     signal_handler::set_trap_handler(None);
     HANDLER.store(ptr::null_mut(), Ordering::Release);
 }
 
-/// The hook: runs on the exception stack with interrupts masked.
+/// The hook for exceptions: runs on the exception stack with interrupts masked.
 fn on_exception(context: &mut TrapContext<'_>) -> bool {
+    let cause = TrapCause::Exception(context.fault_address);
+    ask_handler(context, cause)
+}
+
+/// The hook for timer ticks that find a killed task running: runs on the interrupt stack with interrupts masked.
+fn on_tick_of_killed_task(context: &mut TrapContext<'_>) -> bool {
+    ask_handler(context, TrapCause::Kill)
+}
+
+fn ask_handler(context: &mut TrapContext<'_>, cause: TrapCause) -> bool {
     let handler = HANDLER.load(Ordering::Acquire);
     if handler.is_null() {
         return false;
@@ -298,11 +310,16 @@ fn on_exception(context: &mut TrapContext<'_>) -> bool {
         pc: registers.rip as usize,
         sp: registers.rsp as usize,
         fp: registers.rbp as usize,
-        fault_address: context.fault_address,
+        cause,
     };
     if !handler(&mut trap) {
         return false;
     }
     (registers.rip, registers.rsp, registers.rbp) = (trap.pc as u64, trap.sp as u64, trap.fp as u64);
     true
+}
+
+/// Ends the current task, by unwinding it, if it was killed.
+pub fn end_if_killed() {
+    task::exit_if_killed();
 }

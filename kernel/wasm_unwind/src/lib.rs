@@ -68,6 +68,11 @@ impl Code {
         self.tables().trap_at(self.text_offset(pc)?)
     }
 
+    /// Whether `pc` is in the code of a function of the module, and not in a trampoline.
+    pub fn is_in_function(&self, pc: usize) -> bool {
+        self.text_offset(pc).is_some_and(|offset| self.tables().function_at(offset).is_some())
+    }
+
     /// The artifact's data segments and memory images.
     pub fn rodata(&self) -> &[u8] {
         &self.image[self.sections.rodata()]
