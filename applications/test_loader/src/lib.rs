@@ -5,6 +5,7 @@ extern crate alloc;
 
 mod damage;
 mod sample;
+mod scarcity;
 mod threads;
 
 use alloc::{string::String, vec::Vec};
@@ -28,6 +29,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("addresses have names", addresses_have_names),
             ("a running task sees variables of a later crate", threads::a_running_task_sees_a_later_crate),
             ("tasks load at the same time", threads::tasks_load_at_the_same_time),
+            ("too little memory is an error", scarcity::too_little_memory_is_an_error),
             ("a missing symbol is told", damage::a_missing_symbol_is_told),
             ("a cut object is refused", damage::a_cut_object_is_refused),
             ("a damaged header is refused", damage::a_damaged_header_is_refused),

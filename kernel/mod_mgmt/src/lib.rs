@@ -77,7 +77,7 @@ pub use error::LoadError;
 pub use loaded_crate::{LoadedCrate, Protection, StrongCrateRef, StrongSectionRef, WeakCrateRef};
 pub use loader::set_wait_hook;
 pub use namespace::{AppCrateRef, CrateNamespace, NamespaceDir};
-pub use registry::{SymbolInfo, all_crates, symbolize};
+pub use registry::{SymbolInfo, all_crates, load_counts, symbolize};
 pub use section::{LoadedSection, SectionPlace};
 
 /// Thread-local storage of one task, as [`CrateNamespace::get_tls_initializer_data`] makes it.

@@ -98,6 +98,7 @@ impl Session {
         let result = self.link(namespace, file, name, visibility);
         self.in_progress.pop();
         if let Ok(krate) = &result {
+            registry::count_load(crate_name_from_path(Path::new(&file_name)).into());
             self.loaded.set(self.loaded.get() + 1);
             if self.verbose {
                 log::info!("loaded {krate:?}");

@@ -4,6 +4,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::ops::Range;
 
 use spin::Once;
+use str_ref::StrRef;
 use sync_irq::IrqSafeMutex;
 
 use crate::{LoadError, StrongCrateRef, WeakCrateRef, base::Base, symbols::CrateSymbols};
@@ -16,6 +17,9 @@ struct Entry {
 }
 
 static CRATES: IrqSafeMutex<Vec<Entry>> = IrqSafeMutex::new(Vec::new());
+
+/// How often each crate has been loaded, by the name of its object.
+static LOAD_COUNTS: IrqSafeMutex<Vec<(StrRef, usize)>> = IrqSafeMutex::new(Vec::new());
 
 /// The base image, once it is known.
 pub(crate) static BASE: Once<Base> = Once::new();
@@ -52,6 +56,32 @@ pub fn all_crates() -> Vec<StrongCrateRef> {
         if crates.len() <= all.capacity() - all.len() {
             all.extend(crates.iter().filter_map(|entry| entry.krate.upgrade()));
             return all;
+        }
+    }
+}
+
+/// Notes that the crate `name` has been loaded once more.
+pub(crate) fn count_load(name: StrRef) {
+    let mut counts = LOAD_COUNTS.lock();
+    match counts.binary_search_by(|(known, _)| known.cmp(&name)) {
+        Ok(place) => counts[place].1 += 1,
+        // A count that there is no memory for is not worth failing for.
+        Err(place) if counts.try_reserve(1).is_ok() => counts.insert(place, (name, 1)),
+        Err(_) => {}
+    }
+}
+
+/// The crates that have been loaded since boot, whether or not they still are, with the number of times; in the order of
+/// names. All copies of a program that runs several times count as one crate.
+pub fn load_counts() -> Vec<(StrRef, usize)> {
+    let mut counts = Vec::new();
+    loop {
+        let wanted = LOAD_COUNTS.lock().len();
+        counts.reserve(wanted);
+        let known = LOAD_COUNTS.lock();
+        if known.len() <= counts.capacity() {
+            counts.extend(known.iter().cloned());
+            return counts;
         }
     }
 }

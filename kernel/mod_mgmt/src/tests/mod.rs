@@ -198,6 +198,9 @@ fn runs_of_a_program_share_libraries_but_not_variables() {
     let first = world.run(&file).unwrap();
     let second = world.run(&file).unwrap();
     assert_eq!(&*second.crate_name, "app-1.2");
+    let loads =
+        |name: &str| load_counts().iter().find(|(known, _)| **known == *name).map_or(0, |(_, count)| *count);
+    let (programs, libraries) = (loads("app-1"), loads("lib_b-1"));
     assert_ne!(first.data_range(), second.data_range());
     assert_eq!(long(data(&first), 0), long(data(&second), 0));
     assert_eq!(world.kernel.crate_names(false).len(), 3);
@@ -207,6 +210,7 @@ fn runs_of_a_program_share_libraries_but_not_variables() {
     let third = world.run(&file).unwrap();
     assert_eq!(&*third.crate_name, "app-1");
     assert!(world.kernel.get_crate("lib_b-1").is_some());
+    assert_eq!((loads("app-1"), loads("lib_b-1")), (programs + 1, libraries));
     drop((second, third));
     assert_eq!(world.counts(), before);
 }
