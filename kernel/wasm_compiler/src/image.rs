@@ -32,9 +32,9 @@ pub(crate) fn build(module: &mut Module, segments: &[Segment<'_>]) -> Result<Vec
     }
     for segment in segments {
         let in_image = match segment.mode {
-            DataMode::Active { memory, .. } => {
-                module.defined_memory(memory).is_some_and(|defined| module.memories[defined.index()].image.is_some())
-            }
+            DataMode::Active { memory, .. } => module
+                .defined_memory(memory)
+                .is_some_and(|defined| module.memories[defined.index()].image.is_some()),
             _ => false,
         };
         if in_image {

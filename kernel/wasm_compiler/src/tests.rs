@@ -375,3 +375,67 @@ fn many_results_and_parameters_compile() {
         Compiled::with(&module, |settings| settings.opt_level = opt_level);
     }
 }
+
+#[test]
+fn deep_nesting_needs_no_stack() {
+    // As much stack as a kernel task has.
+    let compile = || {
+        for operator in ["block", "loop", "i32.const 1 if"] {
+            let depth = if operator == "block" { 100_000 } else { 2_000 };
+            let opened: Vec<u8> = match operator {
+                "block" => [0x02, 0x40].repeat(depth),
+                "loop" => [0x03, 0x40].repeat(depth),
+                _ => [0x41, 0x01, 0x04, 0x40].repeat(depth),
+            };
+            let body = [vec![0], opened, vec![0x0b; depth + 1]].concat();
+            compiler(|_| {}).compile(&module_of_body(&body)).unwrap();
+        }
+    };
+    std::thread::Builder::new().stack_size(256 << 10).spawn(compile).unwrap().join().unwrap();
+}
+
+/// A module with one function that has this body: its locals, then its code.
+fn module_of_body(body: &[u8]) -> Vec<u8> {
+    fn leb(mut value: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    }
+    let code = [vec![1], leb(body.len()), body.to_vec()].concat();
+    // Header, type section with (func), function section, code section.
+    [b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a", &leb(code.len())[..], &code].concat()
+}
+
+#[test]
+fn any_bytes_are_compiled_or_refused() {
+    let mut state = 1u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize
+    };
+    let compiler = compiler(|_| {});
+    let (mut compiled, mut refused) = (0, 0);
+    for text in [TRAPS, MEMORY, FIB, HELLO] {
+        let original = wasm(text);
+        for _ in 0..400 {
+            let mut bytes = original.clone();
+            for _ in 0..1 + random() % 3 {
+                let at = random() % bytes.len();
+                bytes[at] = random() as u8;
+            }
+            match compiler.compile(&bytes) {
+                Ok(file) => {
+                    Artifact::parse_for_any_host(&file).unwrap();
+                    compiled += 1;
+                }
+                Err(CompileError::Invalid { .. }) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+    assert!(compiled > 20 && refused > 800, "{compiled} compiled, {refused} refused");
+}

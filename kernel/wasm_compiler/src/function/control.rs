@@ -10,16 +10,15 @@ use wasm_artifact::{Trap, TypeIndex};
 use wasmparser::Operator;
 
 /// A label: the function's body, or a block that is not closed yet.
-pub(super) struct Frame {
+pub(super) struct Frame<'a> {
     kind: Kind,
-    /// What comes after the block; its parameters are the block's results.
-    following: Block,
+    /// What comes after the block, once something branches there; its parameters are the block's results. Most blocks are
+    /// left by their end alone, and then the code just goes on.
+    following: Option<Block>,
     num_params: usize,
-    num_results: usize,
+    results: &'a [ValType],
     /// Height of the operand stack below the block's parameters.
     height: usize,
-    /// Whether anything branches to `following`.
-    branched: bool,
 }
 
 enum Kind {
@@ -35,20 +34,11 @@ enum Kind {
     },
 }
 
-impl FunctionTranslator<'_, '_> {
+impl<'a> FunctionTranslator<'a, '_> {
     /// Opens the function's own label.
     pub(super) fn begin_function(&mut self, ty: TypeIndex) {
-        let results = &self.env.func_type(ty).results;
-        let following = self.block_with(results);
-        let num_results = results.len();
-        self.frames.push(Frame {
-            kind: Kind::Block,
-            following,
-            num_params: 0,
-            num_results,
-            height: 0,
-            branched: false,
-        });
+        let env = self.env;
+        self.open(Kind::Block, &[], &env.func_type(ty).results);
     }
 
     fn block_with(&mut self, params: &[ValType]) -> Block {
@@ -76,17 +66,25 @@ impl FunctionTranslator<'_, '_> {
     /// Where a branch to a label goes, and with how many values.
     fn branch_target(&mut self, depth: u32) -> (Block, usize) {
         let number = self.frames.len() - 1 - depth as usize;
-        let frame = &mut self.frames[number];
-        match frame.kind {
-            Kind::Loop { header } => (header, frame.num_params),
-            Kind::Block | Kind::If { .. } => {
-                frame.branched = true;
-                (frame.following, frame.num_results)
+        match self.frames[number].kind {
+            Kind::Loop { header } => (header, self.frames[number].num_params),
+            Kind::Block | Kind::If { .. } => (self.following(number), self.frames[number].results.len()),
+        }
+    }
+
+    /// What comes after a block, which something is about to branch to.
+    fn following(&mut self, frame: usize) -> Block {
+        match self.frames[frame].following {
+            Some(following) => following,
+            None => {
+                let following = self.block_with(self.frames[frame].results);
+                self.frames[frame].following = Some(following);
+                following
             }
         }
     }
 
-    fn frame(&mut self) -> &mut Frame {
+    fn frame(&mut self) -> &mut Frame<'a> {
         self.frames.last_mut().expect("the validator refuses operators after the function's end")
     }
 
@@ -146,7 +144,7 @@ impl FunctionTranslator<'_, '_> {
             }
             Operator::BrTable { targets } => self.br_table(targets)?,
             Operator::Return => {
-                let num_results = self.frames[0].num_results;
+                let num_results = self.frames[0].results.len();
                 self.return_top(num_results);
                 self.reachable = false;
             }
@@ -159,11 +157,9 @@ impl FunctionTranslator<'_, '_> {
         Ok(true)
     }
 
-    fn open(&mut self, kind: Kind, params: &[ValType], results: &[ValType]) {
-        let following = self.block_with(results);
-        let (num_params, num_results) = (params.len(), results.len());
-        let height = self.stack.len() - num_params;
-        self.frames.push(Frame { kind, following, num_params, num_results, height, branched: false });
+    fn open(&mut self, kind: Kind, params: &[ValType], results: &'a [ValType]) {
+        let height = self.stack.len() - params.len();
+        self.frames.push(Frame { kind, following: None, num_params: params.len(), results, height });
     }
 
     /// Puts a block's parameters on the stack in place of the values that were passed for them.
@@ -180,16 +176,15 @@ impl FunctionTranslator<'_, '_> {
     }
 
     /// Jumps from the end of a block to what follows it.
-    fn fall_through(&mut self) {
-        let frame = self.frame();
-        frame.branched = true;
-        let (following, num_results) = (frame.following, frame.num_results);
-        self.jump(following, num_results);
+    fn jump_to_following(&mut self) {
+        let number = self.frames.len() - 1;
+        let following = self.following(number);
+        self.jump(following, self.frames[number].results.len());
     }
 
     fn begin_else(&mut self) {
         if self.reachable {
-            self.fall_through();
+            self.jump_to_following();
         }
         let frame = self.frame();
         let height = frame.height;
@@ -202,43 +197,30 @@ impl FunctionTranslator<'_, '_> {
     }
 
     fn end(&mut self) {
-        if self.frames.len() == 1 {
-            return self.end_function();
-        }
         if matches!(self.frame().kind, Kind::If { .. }) {
             // No `else`: the parameters are the results.
             self.begin_else();
         }
-        if self.reachable {
-            self.fall_through();
+        if self.reachable && self.frame().following.is_some() {
+            self.jump_to_following();
         }
         let Some(frame) = self.frames.pop() else { return };
         if let Kind::Loop { header } = frame.kind {
             self.builder.seal_block(header);
         }
-        self.stack.truncate(frame.height);
-        self.reachable = frame.branched;
-        if frame.branched {
-            self.continue_in(frame.following);
-            self.stack.extend_from_slice(self.builder.block_params(frame.following));
-        }
-    }
-
-    fn end_function(&mut self) {
-        let Some(frame) = self.frames.pop() else { return };
-        if frame.branched {
-            if self.reachable {
-                self.jump(frame.following, frame.num_results);
-            }
-            self.continue_in(frame.following);
+        // Where nothing branches to what follows, the results are on the stack already, if the end is reached at all.
+        if let Some(following) = frame.following {
+            self.continue_in(following);
             self.stack.truncate(frame.height);
-            self.stack.extend_from_slice(self.builder.block_params(frame.following));
+            self.stack.extend_from_slice(self.builder.block_params(following));
             self.reachable = true;
+        } else if !self.reachable {
+            self.stack.truncate(frame.height);
         }
-        if self.reachable {
-            self.return_top(frame.num_results);
+        if self.frames.is_empty() && self.reachable {
+            self.return_top(frame.results.len());
+            self.reachable = false;
         }
-        self.reachable = false;
     }
 
     fn br_table(&mut self, targets: &wasmparser::BrTable<'_>) -> Result<(), CompileError> {

@@ -43,7 +43,7 @@ pub(crate) struct FunctionTranslator<'a, 'b> {
     regions: Regions,
     vmctx: Value,
     stack: Vec<Value>,
-    frames: Vec<Frame>,
+    frames: Vec<Frame<'a>>,
     reachable: bool,
     unreachable_depth: usize,
     locals: Vec<Variable>,
