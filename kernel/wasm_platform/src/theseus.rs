@@ -33,7 +33,8 @@ impl Reservation {
     /// Fails if the address space has no room for it.
     pub fn new(len: usize) -> Result<Self, PlatformError> {
         const ATTEMPTED: &str = "reserve address space";
-        let len = round_up_to_pages(len).ok_or(PlatformError::bad_argument(ATTEMPTED, "the size overflows"))?;
+        let len =
+            round_up_to_pages(len).ok_or(PlatformError::bad_argument(ATTEMPTED, "the size overflows"))?;
         if len == 0 {
             return Ok(Self(None));
         }
@@ -81,9 +82,9 @@ impl Reservation {
         const ATTEMPTED: &str = "decommit memory";
         check_range(ATTEMPTED, offset, len, self.len())?;
         match &mut self.0 {
-            Some(pages) if len != 0 => {
-                pages.decommit(offset..offset + len).map_err(|reason| PlatformError::message(ATTEMPTED, reason))
-            }
+            Some(pages) if len != 0 => pages
+                .decommit(offset..offset + len)
+                .map_err(|reason| PlatformError::message(ATTEMPTED, reason)),
             _ => Ok(()),
         }
     }
@@ -116,7 +117,8 @@ impl CodeImage {
     pub fn publish(image: &[u8], text: Range<usize>) -> Result<Self, PlatformError> {
         const ATTEMPTED: &str = "publish code";
         let refused = |reason| PlatformError::message(ATTEMPTED, reason);
-        let len = round_up_to_pages(image.len()).ok_or(PlatformError::bad_argument(ATTEMPTED, "the size overflows"))?;
+        let len = round_up_to_pages(image.len())
+            .ok_or(PlatformError::bad_argument(ATTEMPTED, "the size overflows"))?;
         if text.start > text.end {
             return Err(PlatformError::bad_argument(ATTEMPTED, "the text ends before it begins"));
         }
@@ -272,7 +274,9 @@ static HANDLER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 pub(crate) fn take_trap_hook(handler: TrapHandler) -> Result<(), PlatformError> {
     HANDLER.store(handler as *mut (), Ordering::Release);
     let previous = signal_handler::set_trap_handler(Some(on_exception));
-    if previous.is_some_and(|previous| !ptr::fn_addr_eq(previous, on_exception as signal_handler::TrapHandler)) {
+    if previous
+        .is_some_and(|previous| !ptr::fn_addr_eq(previous, on_exception as signal_handler::TrapHandler))
+    {
         signal_handler::set_trap_handler(previous);
         return Err(PlatformError::bad_argument("install a trap handler", "the kernel's hook is taken"));
     }
