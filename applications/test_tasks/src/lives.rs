@@ -12,6 +12,7 @@ use task::{ExitValue, JoinableTaskRef, KillReason, RunState};
 pub const TESTS: &[(&str, fn())] = &[
     ("join gives the value", join_gives_the_value),
     ("names, ids and the list of all tasks", names_and_ids),
+    ("an application starts in code that outlives its spawner", an_application_starts_in_spawn),
     ("a panic ends its task only", a_panic_ends_its_task_only),
     ("a blocked task starts when it is unblocked", a_blocked_task_starts_when_unblocked),
     ("a killed task that waits unwinds", a_killed_task_that_waits_unwinds),
@@ -108,6 +109,23 @@ fn names_and_ids() {
         task::with_current_task(|current| current.id).unwrap(),
         task::get_my_current_task_id(),
         "the current task is not the current task"
+    );
+}
+
+/// This suite is an application, started by the shell or by `test_all`, which could be gone before it ends: none of its frames
+/// may be in their code.
+fn an_application_starts_in_spawn() {
+    let mut modules = Vec::new();
+    unwind::backtrace(&mut |frame| {
+        stack_trace::symbolize(frame.lookup_address(), &mut |symbol| modules.push(symbol.module.to_string()));
+        core::ops::ControlFlow::Continue(())
+    });
+    let allowed = ["test_tasks-", "ktest-", "catch_unwind-", "spawn-", "context_switch-", "nano_core"];
+    let stranger = modules.iter().find(|module| !allowed.iter().any(|prefix| module.starts_with(prefix)));
+    assert_eq!(stranger, None, "frames of this task are in {modules:?}");
+    assert!(
+        modules.iter().any(|module| module.starts_with("spawn-")),
+        "its first frame is not among {modules:?}"
     );
 }
 

@@ -81,6 +81,7 @@ pub fn new_application_task_builder(
             unsafe { section.as_func::<ApplicationMain>() }.map_err(|_| SpawnError::NoMain(name.clone()))?;
         (name.clone(), *main)
     };
+    // This makes the task start in this crate: see `TaskBuilder::entry`.
     let mut builder = crate::new_task_builder(main, Vec::new()).name(name);
     builder.application = Some(Application { app_crate: Arc::new(app_crate), namespace });
     Ok(builder)

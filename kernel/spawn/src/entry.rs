@@ -10,28 +10,26 @@ pub(crate) struct Start<F, A> {
     pub argument: A,
 }
 
+/// A task's first function; its argument is the token of the switch to it.
+pub(crate) type Entry = extern "C-unwind" fn(usize) -> !;
+
 /// Makes a task start with `func(argument)` when it is switched to for the first time.
 ///
 /// # Safety
-/// The task has not been ready yet, and this is called once for it.
-pub(crate) unsafe fn prepare<F, A, R>(task: &TaskRef, start: Box<Start<F, A>>)
-where
-    A: Send + 'static,
-    R: Send + 'static,
-    F: FnOnce(A) -> R + Send + 'static,
-{
+/// The task has not been ready yet, and this is called once for it. `entry` is [`enter`] for the same types.
+pub(crate) unsafe fn prepare<F, A>(task: &TaskRef, start: Box<Start<F, A>>, entry: Entry) {
     let (bottom, top) = task.stack_bounds();
     // SAFETY: the stack is the new task's own, mapped and writable, at least a page, and nobody uses it yet. Its lowest word
     // is read by `enter` before the stack grows anywhere near it.
     unsafe {
         (bottom as *mut *mut Start<F, A>).write(Box::into_raw(start));
-        let stack_pointer = context_switch::initial_stack_pointer(top & !15, enter::<F, A, R>);
+        let stack_pointer = context_switch::initial_stack_pointer(top & !15, entry);
         task.set_start(stack_pointer);
     }
 }
 
 /// Where a new task starts, with interrupts off; `came_from` is the token of the switch.
-extern "C-unwind" fn enter<F, A, R>(came_from: usize) -> !
+pub(crate) extern "C-unwind" fn enter<F, A, R>(came_from: usize) -> !
 where
     A: Send + 'static,
     R: Send + 'static,

@@ -43,6 +43,9 @@ pub use bootstrap::{BootstrapTaskRef, init};
 pub struct TaskBuilder<F, A, R> {
     func: F,
     argument: A,
+    /// Where the task starts. An application's starts in this crate, whoever spawns it: code of the spawning program could be
+    /// unloaded before the application ends.
+    entry: entry::Entry,
     _return_type: core::marker::PhantomData<fn() -> R>,
     name: Option<String>,
     stack: Option<Stack>,
@@ -70,11 +73,12 @@ pub fn new_task_builder<F, A, R>(func: F, argument: A) -> TaskBuilder<F, A, R>
 where
     A: Send + 'static,
     R: Send + 'static,
-    F: FnOnce(A) -> R,
+    F: FnOnce(A) -> R + Send + 'static,
 {
     TaskBuilder {
         func,
         argument,
+        entry: entry::enter::<F, A, R>,
         _return_type: core::marker::PhantomData,
         name: None,
         stack: None,
@@ -169,7 +173,7 @@ where
         let start = Box::new(entry::Start { func: self.func, argument: self.argument });
         let task = TaskRef::create(task, entry::end_without_unwinding);
         // SAFETY: the task is new, so its stack is unused, and nothing else sets where it starts.
-        unsafe { entry::prepare::<F, A, R>(&task, start) };
+        unsafe { entry::prepare(&task, start, self.entry) };
         if self.idle {
             scheduler::set_idle_task(self.pin_on_cpu.unwrap_or_else(cpu::current_cpu), &task);
         } else {
