@@ -20,6 +20,7 @@ const BUILTINS: &[(&str, &str)] = &[
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("cat", "[FILE...]", "print files"),
     ("cp", "[-r] SOURCE... TARGET", "copy files, with -r directories"),
+    ("crash", "panic|null|undefined|stack|STATUS", "end in this way, to see what happens"),
     ("date", "", "print date and time"),
     ("deps", "CRATE", "print what a crate needs, and who needs it"),
     ("echo", "[-n] [WORD...]", "print words"),

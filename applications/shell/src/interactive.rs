@@ -25,6 +25,9 @@ pub(crate) fn run(shell: &mut Shell) {
             editor.set_columns(columns);
         }
         let outcome = editor.read_line(&prompt(shell), &*stdin, &*stdout, &mut |line| complete(line));
+        if let Some(discipline) = &discipline {
+            discipline.set_sane();
+        }
         match outcome {
             Ok(Outcome::Line(line)) => shell.run_line(&line),
             Ok(Outcome::Interrupted) => shell.status = 130,
@@ -35,8 +38,5 @@ pub(crate) fn run(shell: &mut Shell) {
                 break;
             }
         }
-    }
-    if let Some(discipline) = &discipline {
-        discipline.set_sane();
     }
 }

@@ -19,6 +19,8 @@ pub struct LineDiscipline {
     state: Mutex<State>,
     handler: Mutex<Option<EventHandler>>,
     events: Mutex<VecDeque<Event>>,
+    /// What is to be shown before anything else, of a change that had no screen at hand.
+    echo: Mutex<Vec<u8>>,
     /// Whether something can be read; kept up to date with the state's lock held. Conditions to wait for must not take locks.
     ready: AtomicBool,
     readers: WaitQueue,
@@ -31,6 +33,7 @@ impl LineDiscipline {
             state: Mutex::new(State::new()),
             handler: Mutex::new(None),
             events: Mutex::new(VecDeque::new()),
+            echo: Mutex::new(Vec::new()),
             ready: AtomicBool::new(false),
             readers: WaitQueue::new(),
         }
@@ -42,18 +45,19 @@ impl LineDiscipline {
             state.echo = true;
             state.signals = true;
             state.cooked_output = true;
-            state.set_canonical(true);
         });
+        self.set_canonical(true);
     }
 
-    /// For programs that handle every key themselves: none of what [`LineDiscipline::set_sane`] has, but for the line ends of the
-    /// output.
+    /// For programs that handle every key themselves, and write line ends as a screen wants them: none of what
+    /// [`LineDiscipline::set_sane`] has.
     pub fn set_raw(&self) {
         self.change(|state| {
             state.echo = false;
             state.signals = false;
-            state.set_canonical(false);
+            state.cooked_output = false;
         });
+        self.set_canonical(false);
     }
 
     /// Whether typed characters are shown.
@@ -71,9 +75,12 @@ impl LineDiscipline {
         self.state.lock().canonical
     }
 
-    /// Sets whether input is collected in lines that can be corrected.
+    /// Sets whether input is collected in lines that can be corrected. What was typed and not yet read is handled as if it had been
+    /// typed afterwards.
     pub fn set_canonical(&self, canonical: bool) {
-        self.change(|state| state.set_canonical(canonical));
+        let mut echo = Vec::new();
+        self.change(|state| state.set_canonical(canonical, &mut echo));
+        self.echo.lock().append(&mut echo);
     }
 
     /// Whether Ctrl-C and Ctrl-Z are events and not input.
@@ -116,9 +123,14 @@ impl LineDiscipline {
         self.change(State::flush_input);
     }
 
+    /// What is to be shown before anything else.
+    pub(crate) fn take_echo(&self) -> Vec<u8> {
+        core::mem::take(&mut *self.echo.lock())
+    }
+
     /// Handles typed bytes and returns what is to be shown.
     pub(crate) fn type_in(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut echo = Vec::new();
+        let mut echo = self.take_echo();
         for byte in bytes {
             let event = self.change(|state| state.type_in(*byte, &mut echo));
             if let Some(event) = event {

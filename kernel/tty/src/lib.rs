@@ -93,7 +93,7 @@ impl Slave {
     /// Waits for a byte. `None` is the end of the input (Ctrl-D).
     ///
     /// # Errors
-    /// None as yet: the result is that of the other ways to read.
+    /// If the echo can't be shown.
     pub fn read_byte(&self) -> Result<Option<u8>, IoError> {
         let mut byte = [0];
         Ok((self.read(&mut byte)? == 1).then_some(byte[0]))
@@ -102,6 +102,11 @@ impl Slave {
     /// Reads without waiting; `None` if there is nothing to read yet.
     pub fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
         self.tty.discipline.try_read(buffer)
+    }
+
+    /// Shows what a change of the settings left to be shown.
+    fn show_echo(&self) -> Result<(), IoError> {
+        self.tty.screen.write_all(&self.tty.discipline.take_echo())
     }
 
     /// Writes a byte.
@@ -115,6 +120,7 @@ impl Slave {
 
 impl ImmutableRead for Slave {
     fn read(&self, buffer: &mut [u8]) -> Result<usize, IoError> {
+        self.show_echo()?;
         Ok(self.tty.discipline.read(buffer))
     }
 }
@@ -126,6 +132,7 @@ impl ImmutableWrite for Slave {
     }
 
     fn write_all(&self, buffer: &[u8]) -> Result<(), IoError> {
+        self.show_echo()?;
         if !self.tty.discipline.cooked_output() || !buffer.contains(&b'\n') {
             return self.tty.screen.write_all(buffer);
         }

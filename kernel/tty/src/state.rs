@@ -62,12 +62,24 @@ impl State {
         !self.ready.is_empty()
     }
 
-    /// Switches between lines and single bytes. What was typed of a line can be read at once then.
-    pub fn set_canonical(&mut self, canonical: bool) {
-        self.canonical = canonical;
-        if !canonical && !self.line.is_empty() {
-            let line = core::mem::take(&mut self.line);
-            self.push(line);
+    /// Switches between lines and single bytes. What was typed and not yet read is handled as if it had been typed afterwards, so
+    /// that it doesn't matter how fast somebody types; only an end of the input is forgotten. Adds to `echo` what is to be shown.
+    pub fn set_canonical(&mut self, canonical: bool, echo: &mut Vec<u8>) {
+        if core::mem::replace(&mut self.canonical, canonical) == canonical {
+            return;
+        }
+        let typed: Vec<Vec<u8>> = self.ready.drain(..).chain([core::mem::take(&mut self.line)]).collect();
+        self.waiting = 0;
+        for byte in typed.iter().flatten() {
+            if canonical {
+                // Ctrl-C does its work by dropping what came before it; there is nothing yet that it could end.
+                self.type_in(*byte, echo);
+            } else if let Some(last) = self.ready.back_mut() {
+                last.push(*byte);
+                self.waiting += 1;
+            } else {
+                self.push(alloc::vec![*byte]);
+            }
         }
     }
 

@@ -124,7 +124,7 @@ fn a_handler_may_use_the_terminal() {
     });
     discipline.set_event_handler(Some(handler));
     bench.typed(b"\x03");
-    assert_eq!(bench.shown(), "bye\r\n^C\r\n");
+    assert_eq!(bench.shown(), "bye\n^C\r\n");
     assert!(!discipline.canonical());
 }
 
@@ -140,6 +140,35 @@ fn raw_mode_passes_every_byte() {
     assert_eq!(bench.line().unwrap(), "\x03\x04\x1b[A\r");
     bench.slave.discipline().set_sane();
     assert!(bench.slave.discipline().echo() && bench.slave.discipline().canonical());
+}
+
+#[test]
+fn what_was_typed_ahead_is_handled_in_the_new_mode() {
+    let bench = Bench::new();
+    let discipline = bench.slave.discipline();
+    discipline.set_raw();
+    bench.typed(b"fitst\x7f\x7f\x7frst\rsec");
+    assert_eq!(bench.shown(), "");
+    discipline.set_sane();
+    bench.typed(b"ond\r");
+    assert_eq!(bench.shown(), "fitst\x08 \x08\x08 \x08\x08 \x08rst\r\nsecond\r\n");
+    assert_eq!((bench.line().unwrap(), bench.line().unwrap()), ("first\n".into(), "second\n".into()));
+
+    discipline.set_raw();
+    bench.typed(b"gone\x03kept");
+    discipline.set_sane();
+    bench.slave.write_all(b"").unwrap();
+    assert_eq!(bench.shown(), "gone^C\r\nkept", "what waits to be shown comes with the next use");
+
+    // An end of the input that no program has read must not end the shell that reads next.
+    bench.typed(b"\rline\r\x04\x04par");
+    discipline.set_raw();
+    assert_eq!(bench.line().unwrap(), "kept\nline\npar");
+    assert_eq!(bench.line(), None);
+    discipline.set_sane();
+    bench.typed(&vec![b'x'; INPUT_LIMIT + 1]);
+    discipline.set_raw();
+    assert_eq!(bench.slave.try_read(&mut vec![0; 2 * INPUT_LIMIT]), Some(INPUT_LIMIT));
 }
 
 #[test]
