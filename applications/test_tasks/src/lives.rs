@@ -47,11 +47,11 @@ pub fn reason_of(task: &JoinableTaskRef) -> KillReason {
     }
 }
 
-/// Waits until `condition` is true, letting others run, for at most five seconds.
+/// Waits until `condition` is true, letting others run, for at most half a minute.
 pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let start = time::Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(5), "waited in vain for: {what}");
+        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain for: {what}");
         task::schedule();
     }
 }

@@ -351,5 +351,5 @@ fn a_woken_task_runs_soon() {
     }
     over.declare();
     value_of::<()>(&spinner);
-    assert!(longest < Duration::from_millis(100), "it took {longest:?}");
+    assert!(longest < Duration::from_millis(500), "it took {longest:?}");
 }

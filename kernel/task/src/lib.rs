@@ -46,7 +46,7 @@ pub use task_struct::{
 
 /// All tasks that were not reaped, by id.
 static TASKLIST: IrqSafeMutex<BTreeMap<usize, TaskRef>> = IrqSafeMutex::new(BTreeMap::new());
-/// The reaper's wake-up and the number of tasks ever made are the only other global state.
+/// How many tasks were ever made.
 static TASKS_CREATED: AtomicUsize = AtomicUsize::new(0);
 
 /// A reference to a task.
