@@ -147,8 +147,8 @@ impl Decoder {
             0x20..=0x7E => Key::Insert(char::from(byte)),
             0xC2..=0xF4 => {
                 let need = match byte {
-                    ..=0xDF => 2,
-                    ..=0xEF => 3,
+                    0xC2..=0xDF => 2,
+                    0xE0..=0xEF => 3,
                     _ => 4,
                 };
                 self.state = State::Character { bytes: [byte, 0, 0, 0], have: 1, need };

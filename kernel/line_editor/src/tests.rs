@@ -157,7 +157,7 @@ fn lines_end_in_three_ways() {
     let mut bench = Bench::new();
     assert_eq!(bench.type_line("ls -l\x01\r", &[]).0, line("ls -l"));
     assert_eq!(bench.row.above, ["> ls -l"], "the whole line is left on the screen");
-    assert_eq!(bench.type_line("\nx\n", &[]).0.is_some(), true);
+    assert!(bench.type_line("\nx\n", &[]).0.is_some());
 }
 
 #[test]

@@ -61,10 +61,9 @@ impl<'a> Components<'a> {
     /// Skips what separates the last component from the end: slashes, and `.` unless it is the first component.
     fn skip_meaningless_back(&mut self) {
         loop {
-            let floor = usize::from(self.at_start && self.rest.starts_with('/'));
-            if self.rest.len() > floor && self.rest.ends_with('/') {
-                self.rest = &self.rest[..self.rest.len() - 1];
-            } else if self.rest.ends_with("/.") {
+            let root = usize::from(self.at_start && self.rest.starts_with('/'));
+            let is_slash = self.rest.len() > root && self.rest.ends_with('/');
+            if is_slash || self.rest.ends_with("/.") {
                 self.rest = &self.rest[..self.rest.len() - 1];
             } else if self.rest == "." && !self.at_start {
                 self.rest = "";
