@@ -157,3 +157,23 @@ fn period_count(counted: u32, elapsed_nanoseconds: u64, period_microseconds: u32
     let count = u32::try_from(product / u128::from(elapsed_nanoseconds.max(1))).ok()?;
     (count != 0).then_some(count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_scale_with_what_was_counted() {
+        // 62.5 MHz, watched for exactly 2 ms: a millisecond is 62,500 counts.
+        assert_eq!(period_count(125_000, 2_000_000, 1000), Some(62_500));
+        // The watch ended late: the same speed.
+        assert_eq!(period_count(250_000, 4_000_000, 1000), Some(62_500));
+        assert_eq!(period_count(125_000, 2_000_000, 10), Some(625));
+    }
+
+    #[test]
+    fn a_timer_that_stands_or_a_period_out_of_range_is_refused() {
+        assert_eq!(period_count(0, 2_000_000, 1000), None);
+        assert_eq!(period_count(u32::MAX, 2_000_000, 1_000_000_000), None);
+    }
+}
