@@ -32,10 +32,7 @@ pub fn main(args: Vec<String>) -> isize {
         }
         several => {
             let names: Vec<&str> = several.iter().map(|krate| &*krate.crate_name).collect();
-            eprintln!(
-                "deps: {name} may be any of {}; add the hash",
-                names.join(", ")
-            );
+            eprintln!("deps: {name} may be any of {}; add the hash", names.join(", "));
             1
         }
     }

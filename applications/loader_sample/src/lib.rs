@@ -61,11 +61,6 @@ pub fn panic_in_depth(depth: u32) -> u32 {
 
 /// Prints the variables' values.
 pub fn main(_args: Vec<String>) -> isize {
-    println!(
-        "thread {} zeros {} crate {}",
-        count_in_thread(),
-        sum_of_zeros(0),
-        count_in_crate()
-    );
+    println!("thread {} zeros {} crate {}", count_in_thread(), sum_of_zeros(0), count_in_crate());
     0
 }

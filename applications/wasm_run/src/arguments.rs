@@ -41,7 +41,9 @@ pub(crate) fn parse(args: &[String]) -> Result<Command<'_>, String> {
                 let (file, args) = rest.split_first().ok_or("no file is given")?;
                 return Ok(Command::Run(Run { file, invoke, args }));
             }
-            option if option.starts_with('-') && option != "-" => return Err(format!("unknown option {option}")),
+            option if option.starts_with('-') && option != "-" => {
+                return Err(format!("unknown option {option}"));
+            }
             file => return Ok(Command::Run(Run { file, invoke, args: rest })),
         }
     }

@@ -28,7 +28,8 @@ pub struct Streams {
     pub err: fn(Arguments<'_>),
 }
 
-const USAGE: &str = "usage: wasm_run FILE [ARGS]                 run `_start`, or the only function without parameters
+const USAGE: &str =
+    "usage: wasm_run FILE [ARGS]                 run `_start`, or the only function without parameters
        wasm_run --invoke NAME FILE [ARGS]   call a function with ARGS and print its results, one a line
        wasm_run --help
 ";

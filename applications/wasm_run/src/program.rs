@@ -19,6 +19,8 @@ pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
     let input = |error: Error| Failure::Input(format!("{}: {}", command.file, in_one_line(&error)));
     let engine = Engine::new(&Config::new()).map_err(input)?;
     let module = load(&engine, command.file).map_err(input)?;
+    let program =
+        provide(&engine, streams).and_then(|linker| linker.instantiate_pre(&module)).map_err(input)?;
     let name = function_name(&module, command).map_err(input)?;
     let ty = function_type(&module, name).map_err(input)?;
     let args = match command.invoke {
@@ -28,8 +30,7 @@ pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
     };
 
     let mut store = Store::try_new(&engine, HOST_STATE).map_err(input)?;
-    let linker = provide(&engine, streams).map_err(input)?;
-    let instance = linker.instantiate(&mut store, &module).map_err(|error| match error.is::<Trap>() {
+    let instance = program.instantiate(&mut store).map_err(|error| match error.is::<Trap>() {
         true => Failure::Program(error),
         false => input(error),
     })?;
@@ -69,7 +70,8 @@ fn function_name<'a>(module: &'a Module, command: &Run<'a>) -> Result<&'a str> {
     if let Some(name) = command.invoke {
         return Ok(name);
     }
-    let functions = || module.exports().filter_map(|export| Some((export.name(), export.ty().func()?.params().len())));
+    let functions =
+        || module.exports().filter_map(|export| Some((export.name(), export.ty().func()?.params().len())));
     if functions().any(|(name, _)| name == "_start") {
         return Ok("_start");
     }
@@ -82,7 +84,9 @@ fn function_name<'a>(module: &'a Module, command: &Run<'a>) -> Result<&'a str> {
         (None, _) if functions().next().is_none() => {
             bail!("exports no function to run; export one from the module")
         }
-        (None, _) => bail!("every function it exports has parameters; give them with --invoke NAME: {}", list(module)),
+        (None, _) => {
+            bail!("every function it exports has parameters; give them with --invoke NAME: {}", list(module))
+        }
     }
 }
 
@@ -127,7 +131,8 @@ fn arguments_of(name: &str, ty: &FuncType, args: &[String]) -> Result<Vec<Val>> 
     }
     let values = ty.params().zip(args).enumerate().map(|(number, (ty, arg))| {
         arguments::value(arg, &ty).with_context(|| {
-            let remedy = if ty.is_ref() { "such arguments cannot be given here" } else { "give a number that fits" };
+            let remedy =
+                if ty.is_ref() { "such arguments cannot be given here" } else { "give a number that fits" };
             format!("argument {} of `{name}`, `{arg}`, is no {ty}; {remedy}", number + 1)
         })
     });
@@ -137,7 +142,9 @@ fn arguments_of(name: &str, ty: &FuncType, args: &[String]) -> Result<Vec<Val>> 
 /// An error and its causes in one line, with a remedy where it does not name one.
 fn in_one_line(error: &Error) -> String {
     if let Some(unknown) = error.downcast_ref::<UnknownImportError>() {
-        return format!("{unknown}; link the module without it: there is only `host::hello`, a function with an i32");
+        return format!(
+            "{unknown}; link the module without it: there is only `host::hello`, a function with an i32"
+        );
     }
     let text = format!("{error:#}");
     let mut lines = text.lines();

@@ -22,8 +22,7 @@ pub fn crate_name_from_path(path: &Path) -> &str {
 
 /// `captain` of `captain-0123456789abcdef`.
 pub fn crate_name_without_hash(name: &str) -> &str {
-    name.split_once(CRATE_HASH_DELIMITER)
-        .map_or(name, |(name, _)| name)
+    name.split_once(CRATE_HASH_DELIMITER).map_or(name, |(name, _)| name)
 }
 
 /// Whether a crate's name may contain `c`.
@@ -51,12 +50,7 @@ pub fn get_containing_crate_name_ranges(demangled: &str) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     for (end, _) in demangled.match_indices("::") {
         let head = &demangled[..end];
-        let start = head.len()
-            - head
-                .chars()
-                .rev()
-                .take_while(|c| is_valid_crate_name_char(*c))
-                .count();
+        let start = head.len() - head.chars().rev().take_while(|c| is_valid_crate_name_char(*c)).count();
         // Only what begins a path is a crate's name: `String` in `alloc::string::String` is not.
         let begins_path = !head[..start].ends_with("::") && !head[..start].ends_with('>');
         if start < end && begins_path && !head[start..].starts_with(|c: char| c.is_ascii_digit()) {
@@ -67,11 +61,7 @@ pub fn get_containing_crate_name_ranges(demangled: &str) -> Vec<Range<usize>> {
 }
 
 /// `symbol` with every `old` crate name in it replaced by `new`; `None` if there is none.
-pub fn replace_containing_crate_name(
-    symbol: &str,
-    old: &str,
-    new: &str,
-) -> Option<alloc::string::String> {
+pub fn replace_containing_crate_name(symbol: &str, old: &str, new: &str) -> Option<alloc::string::String> {
     let mut replaced = alloc::string::String::new();
     let mut copied = 0;
     for range in get_containing_crate_name_ranges(symbol) {
@@ -94,11 +84,7 @@ pub fn replace_containing_crate_name(
 /// name.
 pub fn crate_names_of_mangled(mangled: &str) -> impl Iterator<Item = &str> {
     let bytes = mangled.as_bytes();
-    let start = if mangled.starts_with("_R") {
-        2
-    } else {
-        bytes.len()
-    };
+    let start = if mangled.starts_with("_R") { 2 } else { bytes.len() };
     (start..bytes.len()).filter_map(move |at| {
         let mut rest = mangled[at..].strip_prefix('C')?;
         if let Some(disambiguated) = rest.strip_prefix('s') {
@@ -111,10 +97,7 @@ pub fn crate_names_of_mangled(mangled: &str) -> impl Iterator<Item = &str> {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let length: usize = rest[..digits].parse().ok()?;
         // An underscore parts the length from a name that begins with a digit or an underscore.
-        let name = rest[digits..]
-            .strip_prefix('_')
-            .unwrap_or(&rest[digits..])
-            .get(..length)?;
+        let name = rest[digits..].strip_prefix('_').unwrap_or(&rest[digits..]).get(..length)?;
         (length > 0 && name.chars().all(is_valid_crate_name_char)).then_some(name)
     })
 }
@@ -125,10 +108,7 @@ mod tests {
 
     #[test]
     fn a_files_name_is_its_crates() {
-        assert_eq!(
-            crate_name_from_path(Path::new("/namespaces/_kernel/task-0a1b.o")),
-            "task-0a1b"
-        );
+        assert_eq!(crate_name_from_path(Path::new("/namespaces/_kernel/task-0a1b.o")), "task-0a1b");
         assert_eq!(crate_name_from_path(Path::new("task-0a1b")), "task-0a1b");
         assert_eq!(crate_name_without_hash("wasm_engine-0a1b"), "wasm_engine");
         assert_eq!(crate_name_without_hash("nano_core"), "nano_core");
@@ -136,28 +116,19 @@ mod tests {
 
     #[test]
     fn crates_in_demangled_paths() {
-        assert_eq!(
-            get_containing_crate_name("fs_node::file::read"),
-            ["fs_node"]
-        );
+        assert_eq!(get_containing_crate_name("fs_node::file::read"), ["fs_node"]);
         assert_eq!(
             get_containing_crate_name("<alloc::string::String as core::fmt::Display>::fmt"),
             ["alloc", "core"]
         );
         assert_eq!(get_containing_crate_name("<task::Task>::new"), ["task"]);
-        assert_eq!(
-            get_containing_crate_name("core::ptr::drop_in_place::<task::Task>"),
-            ["core", "task"]
-        );
+        assert_eq!(get_containing_crate_name("core::ptr::drop_in_place::<task::Task>"), ["core", "task"]);
         assert!(get_containing_crate_name("memcpy").is_empty());
         assert_eq!(
             replace_containing_crate_name("<task::Task as task::T>::new", "task", "job").as_deref(),
             Some("<job::Task as job::T>::new")
         );
-        assert_eq!(
-            replace_containing_crate_name("task::new", "tas", "job"),
-            None
-        );
+        assert_eq!(replace_containing_crate_name("task::new", "tas", "job"), None);
     }
 
     #[test]

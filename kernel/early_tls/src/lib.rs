@@ -25,10 +25,7 @@ pub fn insert(area: TlsDataImage) {
         // SAFETY: the area is kept below, and on this CPU nothing but `drop` or another `insert` removes it. Nobody
         // has a reference to a thread-local variable of this CPU: it is what precedes the first use, as documented.
         unsafe { area.set_as_current_tls() };
-        let old = areas
-            .iter()
-            .position(|(owner, _)| *owner == cpu)
-            .map(|place| areas.swap_remove(place));
+        let old = areas.iter().position(|(owner, _)| *owner == cpu).map(|place| areas.swap_remove(place));
         areas.push((cpu, area));
         old
     };

@@ -7,7 +7,8 @@ use crate::store::{StoreId, StoreInner, StoreOpaque};
 use crate::type_registry::RegisteredType;
 use crate::vm::InstancePtr;
 use crate::{
-    AsContext, AsContextMut, Engine, FuncType, Result, StoreContext, StoreContextMut, Val, bail, error::Context, trap,
+    AsContext, AsContextMut, Engine, FuncType, Result, StoreContext, StoreContextMut, Val, bail,
+    error::Context, trap,
 };
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -207,8 +208,7 @@ where
             let params = ty.params().len();
             let mut vals = Vec::new();
             let count = params + ty.results().len();
-            vals.try_reserve_exact(count)
-                .map_err(|_| crate::OutOfMemory::new(count * size_of::<Val>()))?;
+            vals.try_reserve_exact(count).map_err(|_| crate::OutOfMemory::new(count * size_of::<Val>()))?;
             for (ty, raw) in ty.params().zip(&*values) {
                 vals.push(Val::from_raw_in(store.opaque_mut(), *raw, &ty)?);
             }
@@ -299,7 +299,8 @@ impl Func {
 
     pub(crate) fn registered_type(&self, store: &StoreOpaque) -> RegisteredType {
         let index = self.func_ref(store).type_index;
-        RegisteredType::from_index(store.engine(), index).expect("a function's type is registered as long as it exists")
+        RegisteredType::from_index(store.engine(), index)
+            .expect("a function's type is registered as long as it exists")
     }
 
     /// Whether it can be used as a function of type `ty`.

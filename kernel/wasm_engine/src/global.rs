@@ -29,7 +29,8 @@ impl Global {
     /// If `val` belongs to another store.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, val: Val) -> Result<Global> {
         let store = store.as_context_mut().0.opaque_mut();
-        val.ensure_matches(ty.content()).context("type mismatch: initial value provided does not match the type of this global")?;
+        val.ensure_matches(ty.content())
+            .context("type mismatch: initial value provided does not match the type of this global")?;
         let is_externref = ty.content().as_ref().is_some_and(|ty| ty.heap_type().is_extern());
         let raw = val.to_raw_in(store)?;
         let definition = store.add_global(raw, is_externref)?;
@@ -94,7 +95,8 @@ impl Global {
         if ty.mutability().is_const() {
             bail!("immutable global cannot be set");
         }
-        val.ensure_matches(ty.content()).context("type mismatch: attempt to set global to value of wrong type")?;
+        val.ensure_matches(ty.content())
+            .context("type mismatch: attempt to set global to value of wrong type")?;
         let raw = val.to_raw_in(store)?;
         // SAFETY: the store owns the global, and nobody uses the store meanwhile.
         unsafe { self.address(store).cast::<ValRaw>().write(raw) };

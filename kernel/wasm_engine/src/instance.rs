@@ -283,7 +283,8 @@ impl Instance {
         let store: &'a StoreInner<T> = store.into().0;
         let instance = self.assert_of(store.opaque());
         // SAFETY: the store owns the instance and is borrowed for as long as the result.
-        let module: &'a Module = unsafe { instance.module() }.expect("only the host's instance has no module");
+        let module: &'a Module =
+            unsafe { instance.module() }.expect("only the host's instance has no module");
         module.declared().exports.iter().map(move |declared| {
             // SAFETY: as above; the export is one of its module's.
             Export::new(&declared.name, unsafe { export(store.opaque(), instance, declared.entity) })
@@ -389,7 +390,8 @@ impl<T: 'static> InstancePre<T> {
         for (number, definition) in definitions.iter().enumerate() {
             check_import(module, number, &definition.ty())?;
         }
-        let has_host_funcs = definitions.iter().any(|definition| matches!(definition, Definition::HostFunc(_)));
+        let has_host_funcs =
+            definitions.iter().any(|definition| matches!(definition, Definition::HostFunc(_)));
         let pre = Arc::new(Pre { module: module.clone(), definitions, has_host_funcs });
         Ok(Self { pre, _data: core::marker::PhantomData })
     }

@@ -65,7 +65,8 @@ pub use func_types::{IntoFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyL
 pub use global::Global;
 pub use instance::{Instance, InstancePre, UnknownImportError};
 pub use limits::{
-    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter, StoreLimits, StoreLimitsBuilder,
+    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter, StoreLimits,
+    StoreLimitsBuilder,
 };
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
@@ -74,8 +75,8 @@ pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, S
 pub use table::Table;
 pub use trap::{FrameInfo, WasmBacktrace};
 pub use types::{
-    ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType, Mutability, RefType, TableType,
-    ValType,
+    ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType, Mutability, RefType,
+    TableType, ValType,
 };
 pub use values::{Ref, Val};
 pub use wasm_artifact::Trap;

@@ -143,8 +143,15 @@ impl Default for StoreLimits {
 
 impl StoreLimits {
     /// Decides about a growth to `desired` with `limit` and the type's `maximum`.
-    fn decide(&self, what: &str, desired: usize, limit: Option<usize>, maximum: Option<usize>) -> Result<bool> {
-        let allowed = limit.is_none_or(|limit| desired <= limit) && maximum.is_none_or(|maximum| desired <= maximum);
+    fn decide(
+        &self,
+        what: &str,
+        desired: usize,
+        limit: Option<usize>,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        let allowed =
+            limit.is_none_or(|limit| desired <= limit) && maximum.is_none_or(|maximum| desired <= maximum);
         if !allowed && self.trap_on_grow_failure {
             bail!("forcing trap when growing {what} to {desired}");
         }

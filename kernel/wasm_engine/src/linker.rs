@@ -5,8 +5,8 @@ use crate::func_types::IntoFunc;
 use crate::instance::{Definition, UnknownImportError};
 use crate::types::ExternType;
 use crate::{
-    AsContext, AsContextMut, Caller, Engine, Extern, Func, FuncType, Global, ImportType, Instance, InstancePre, Memory, Module,
-    Ref, Result, Table, Val, bail, error::Context, format_err,
+    AsContext, AsContextMut, Caller, Engine, Extern, Func, FuncType, Global, ImportType, Instance,
+    InstancePre, Memory, Module, Ref, Result, Table, Val, bail, error::Context, format_err,
 };
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -150,7 +150,8 @@ impl<T: 'static> Linker<T> {
         instance: Instance,
     ) -> Result<&mut Self> {
         let mut store = store.as_context_mut();
-        let exports = instance.exports(&mut store).map(|export| (String::from(export.name()), export.into_extern()));
+        let exports =
+            instance.exports(&mut store).map(|export| (String::from(export.name()), export.into_extern()));
         for (name, item) in exports.collect::<Vec<_>>() {
             self.define(&store, module_name, &name, item)?;
         }
@@ -176,7 +177,8 @@ impl<T: 'static> Linker<T> {
         }
         let instance = self.instantiate(&mut store, module)?;
         if let Some(initialize) = instance.get_func(&mut store, "_initialize") {
-            let initialize = initialize.typed::<(), ()>(&store).context("loading the Reactor initialization function")?;
+            let initialize =
+                initialize.typed::<(), ()>(&store).context("loading the Reactor initialization function")?;
             initialize.call(&mut store, ()).context("calling the Reactor initialization function")?;
         }
         self.instance(store, module_name, instance)
@@ -256,7 +258,8 @@ impl<T: 'static> Linker<T> {
             if self.find(import.module(), import.name()).is_some() {
                 continue;
             }
-            let no_default = || format!("no default value exists for type of `{}::{}`", import.module(), import.name());
+            let no_default =
+                || format!("no default value exists for type of `{}::{}`", import.module(), import.name());
             let item: Extern = match import.ty() {
                 ExternType::Func(ty) => {
                     let defaults = ty.results().map(|ty| Val::default_for_ty(&ty));
@@ -292,7 +295,8 @@ impl<T: 'static> Linker<T> {
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>, module: &Module) -> Result<Instance> {
         let mut store = store.as_context_mut();
         // A memory or table may have grown since it was defined, and be large enough now.
-        self.prepare(module, |definition| definition.with_current_size(store.0.opaque()))?.instantiate(&mut store)
+        self.prepare(module, |definition| definition.with_current_size(store.0.opaque()))?
+            .instantiate(&mut store)
     }
 
     /// Finds and checks the definitions for `module`, to make many instances of it.
@@ -317,7 +321,11 @@ impl<T: 'static> Linker<T> {
         unsafe { InstancePre::new(module, definitions) }
     }
 
-    fn materialize(&self, store: &mut impl AsContextMut<Data = T>, definition: &Definition) -> Result<Extern> {
+    fn materialize(
+        &self,
+        store: &mut impl AsContextMut<Data = T>,
+        definition: &Definition,
+    ) -> Result<Extern> {
         match definition {
             Definition::Extern(item, _) => Ok(*item),
             Definition::HostFunc(function) => {
@@ -357,7 +365,11 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Panics
     /// If there is no memory for a function of the host in the store.
-    pub fn get_by_import(&self, store: impl AsContextMut<Data = T>, import: &ImportType<'_>) -> Option<Extern> {
+    pub fn get_by_import(
+        &self,
+        store: impl AsContextMut<Data = T>,
+        import: &ImportType<'_>,
+    ) -> Option<Extern> {
         self.get(store, import.module(), import.name())
     }
 
@@ -368,7 +380,9 @@ impl<T: 'static> Linker<T> {
     pub fn get_default(&self, mut store: impl AsContextMut<Data = T>, module: &str) -> Result<Func> {
         for name in ["", "_start"] {
             if let Some(item) = self.get(&mut store, module, name) {
-                return item.into_func().ok_or_else(|| format_err!("default export in '{module}' is not a function"));
+                return item
+                    .into_func()
+                    .ok_or_else(|| format_err!("default export in '{module}' is not a function"));
             }
         }
         Func::try_wrap(store, || {})

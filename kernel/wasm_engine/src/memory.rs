@@ -87,7 +87,12 @@ impl Memory {
     ///
     /// # Panics
     /// If it belongs to another store.
-    pub fn read(&self, store: impl AsContext, offset: usize, buffer: &mut [u8]) -> Result<(), MemoryAccessError> {
+    pub fn read(
+        &self,
+        store: impl AsContext,
+        offset: usize,
+        buffer: &mut [u8],
+    ) -> Result<(), MemoryAccessError> {
         let store = store.as_context();
         let bytes = self.inst(store.0.opaque()).bytes();
         let from = checked_range(bytes, offset as u64, buffer.len() as u64);
@@ -105,7 +110,12 @@ impl Memory {
     ///
     /// # Panics
     /// If it belongs to another store.
-    pub fn write(&self, mut store: impl AsContextMut, offset: usize, buffer: &[u8]) -> Result<(), MemoryAccessError> {
+    pub fn write(
+        &self,
+        mut store: impl AsContextMut,
+        offset: usize,
+        buffer: &[u8],
+    ) -> Result<(), MemoryAccessError> {
         let store = store.as_context_mut();
         let bytes = self.inst(store.0.opaque()).bytes();
         let to = checked_range(bytes, offset as u64, buffer.len() as u64);

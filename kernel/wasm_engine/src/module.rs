@@ -2,7 +2,9 @@
 
 use crate::error::OutOfMemory;
 use crate::type_registry::RegisteredType;
-use crate::types::{ExportType, ExternType, FuncType, GlobalType, ImportType, MemoryType, TableType, ValType};
+use crate::types::{
+    ExportType, ExternType, FuncType, GlobalType, ImportType, MemoryType, TableType, ValType,
+};
 use crate::{Engine, Result, format_err};
 use alloc::format;
 use alloc::sync::Arc;
@@ -63,10 +65,12 @@ pub fn read_file(file: impl AsRef<FilePath>) -> Result<Vec<u8>> {
 /// See [`read_file`].
 pub(crate) fn read(file: &FilePath) -> Result<Vec<u8>> {
     #[cfg(target_os = "linux")]
-    let path = file.to_str().ok_or_else(|| format_err!("the file name {file:?} is not UTF-8; rename the file"))?;
+    let path =
+        file.to_str().ok_or_else(|| format_err!("the file name {file:?} is not UTF-8; rename the file"))?;
     #[cfg(not(target_os = "linux"))]
     let path = file;
-    wasm_platform::read_file(path).map_err(|reason| crate::Error::msg(reason).context(format!("failed to read {path}")))
+    wasm_platform::read_file(path)
+        .map_err(|reason| crate::Error::msg(reason).context(format!("failed to read {path}")))
 }
 
 impl Module {
@@ -166,10 +170,10 @@ impl Module {
 
     /// What its instances offer, in the order in which it declares it.
     pub fn exports(&self) -> impl ExactSizeIterator<Item = ExportType<'_>> + '_ {
-        self.declared().exports.iter().map(|export| ExportType {
-            name: &export.name,
-            ty: self.type_of(export.entity),
-        })
+        self.declared()
+            .exports
+            .iter()
+            .map(|export| ExportType { name: &export.name, ty: self.type_of(export.entity) })
     }
 
     /// The type of the export `name`, if there is one.
@@ -224,7 +228,10 @@ impl Module {
     }
 
     /// Where wasm and the host enter a function that the module defines.
-    pub(crate) fn entries(&self, index: DefinedFuncIndex) -> (*const VMWasmCode, Option<VMArrayCallFunction>) {
+    pub(crate) fn entries(
+        &self,
+        index: DefinedFuncIndex,
+    ) -> (*const VMWasmCode, Option<VMArrayCallFunction>) {
         let code = self.code();
         let function = code.tables().function(index).expect("the artifact was checked to have all functions");
         let array_call = function.array_to_wasm.map(|offset| {

@@ -316,9 +316,11 @@ impl StoreOpaque {
     pub(crate) fn register_module(&mut self, module: &Module) -> Result<()> {
         let start = module.code().text().start;
         let at = self.modules.partition_point(|other| other.code().text().start < start);
-        if self.modules[at..].iter().take_while(|other| other.code().text().start == start).any(|other| {
-            Module::same(other, module)
-        }) {
+        if self.modules[at..]
+            .iter()
+            .take_while(|other| other.code().text().start == start)
+            .any(|other| Module::same(other, module))
+        {
             return Ok(());
         }
         self.modules.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<Module>()))?;
@@ -397,7 +399,11 @@ impl StoreOpaque {
     }
 
     /// Makes a global for the host.
-    pub(crate) fn add_global(&mut self, value: ValRaw, is_externref: bool) -> Result<NonNull<VMGlobalDefinition>> {
+    pub(crate) fn add_global(
+        &mut self,
+        value: ValRaw,
+        is_externref: bool,
+    ) -> Result<NonNull<VMGlobalDefinition>> {
         self.host_globals.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<usize>()))?;
         // SAFETY: raw values are made from zero bytes, so all are initialised.
         let storage = unsafe { value.bytes }.into();
@@ -414,15 +420,17 @@ impl StoreOpaque {
             // SAFETY: the store owns its instances. Its code was interrupted, so nothing is being changed.
             unsafe { instance.as_ptr().own_memories() }.iter().any(|memory| memory.covers(address))
         };
-        self.host_memories.iter().any(|memory| memory.covers(address)) || self.instances.iter().any(of_instance)
+        self.host_memories.iter().any(|memory| memory.covers(address))
+            || self.instances.iter().any(of_instance)
     }
 
     /// Asks the limiter about one more instance of a module with so many memories and tables, and counts it.
     pub(crate) fn count_instance(&mut self, memories: usize, tables: usize) -> Result<()> {
-        let limits = self.resource_limiter().map_or(
-            (DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT),
-            |limiter| (limiter.instances(), limiter.memories(), limiter.tables()),
-        );
+        let limits = self
+            .resource_limiter()
+            .map_or((DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT), |limiter| {
+                (limiter.instances(), limiter.memories(), limiter.tables())
+            });
         let wanted = [
             (self.instances.len() + 1, limits.0, "instance"),
             (self.memories + memories, limits.1, "memory"),
@@ -466,7 +474,11 @@ impl StoreOpaque {
     ///
     /// # Safety
     /// The memory must be of this store.
-    pub(crate) unsafe fn grow_memory(&mut self, memory: NonNull<MemoryInst>, delta: u64) -> Result<Option<u64>> {
+    pub(crate) unsafe fn grow_memory(
+        &mut self,
+        memory: NonNull<MemoryInst>,
+        delta: u64,
+    ) -> Result<Option<u64>> {
         // SAFETY: by the caller; memories live as long as their store, and nobody else uses this one now.
         let memory = unsafe { &mut *memory.as_ptr() };
         let old_pages = memory.pages();

@@ -31,8 +31,10 @@ pub(crate) unsafe fn copy(
 ) -> Result<(), Trap> {
     // SAFETY: tables live as long as their store; only one reference to a table exists at any time.
     unsafe {
-        let from = checked_elements(src_table.as_ref().elements().len(), src, len).ok_or(Trap::TableOutOfBounds)?;
-        let to = checked_elements(dst_table.as_ref().elements().len(), dst, len).ok_or(Trap::TableOutOfBounds)?;
+        let from =
+            checked_elements(src_table.as_ref().elements().len(), src, len).ok_or(Trap::TableOutOfBounds)?;
+        let to =
+            checked_elements(dst_table.as_ref().elements().len(), dst, len).ok_or(Trap::TableOutOfBounds)?;
         if dst_table == src_table {
             dst_table.as_mut().elements_mut().copy_within(from, to.start);
         } else {
@@ -186,7 +188,9 @@ impl Table {
         let store = store.as_context_mut().0.opaque_mut();
         let (dst, src) = (dst_table.inst(store).element(), src_table.inst(store).element());
         if !src.matches(&dst) {
-            bail!("type mismatch: source table's element type does not match destination table's element type");
+            bail!(
+                "type mismatch: source table's element type does not match destination table's element type"
+            );
         }
         // SAFETY: both are of this store, and their types were compared.
         unsafe { copy(dst_table.address(store), dst_index, src_table.address(store), src_index, len)? };

@@ -25,9 +25,8 @@ pub(crate) fn handle(registers: &mut TrapRegisters) -> bool {
                 let Some(trap) = trap else { return false };
                 // Code may touch a guest's memory and its guards, and the null page where a check failed that may not
                 // be speculated past. A fault anywhere else is not the guest's doing.
-                let not_the_guests = |address| {
-                    address >= wasm_platform::page_size() && !store().is_guest_memory(address)
-                };
+                let not_the_guests =
+                    |address| address >= wasm_platform::page_size() && !store().is_guest_memory(address);
                 if fault_address.is_some_and(not_the_guests) {
                     return false;
                 }
@@ -48,7 +47,8 @@ pub(crate) fn handle(registers: &mut TrapRegisters) -> bool {
         unsafe { store().frames_mut().collect_from_trap(activation, pc, registers.fp) };
         // SAFETY: the innermost activation's store is in use by this task.
         let landing = unsafe { EntryRegisters::load(activation.context()) };
-        (registers.pc, registers.sp, registers.fp) = (landing.landing_pad, landing.entry_sp, landing.entry_fp);
+        (registers.pc, registers.sp, registers.fp) =
+            (landing.landing_pad, landing.entry_sp, landing.entry_fp);
         true
     })
     .unwrap_or(false)

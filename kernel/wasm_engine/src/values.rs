@@ -224,7 +224,9 @@ impl Val {
                 ValType::I64 => Val::I64(raw.i64),
                 ValType::F32 => Val::F32(raw.f32),
                 ValType::F64 => Val::F64(raw.f64),
-                ValType::Ref(ty) if ty.heap_type().is_func() => Val::FuncRef(Func::option_from_raw(store, raw.funcref)),
+                ValType::Ref(ty) if ty.heap_type().is_func() => {
+                    Val::FuncRef(Func::option_from_raw(store, raw.funcref))
+                }
                 ValType::Ref(_) => Val::ExternRef(store.externref_from_handle(raw.externref)?),
             })
         }

@@ -16,7 +16,8 @@ fn panic_message(action: impl FnOnce()) -> String {
 #[test]
 fn typed_functions_are_checked() -> Result<()> {
     let engine = Engine::default();
-    let module = module(&engine, r#"(module (func (export "f") (param i32 f64) (result i64) (i64.const 5)))"#);
+    let module =
+        module(&engine, r#"(module (func (export "f") (param i32 f64) (result i64) (i64.const 5)))"#);
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[])?;
     let f = instance.get_func(&mut store, "f").unwrap();
@@ -62,8 +63,42 @@ fn seventeen_parameters_and_many_results() -> Result<()> {
     let mut store = Store::new(&engine, ());
     let host = Func::wrap(
         &mut store,
-        |a: i32, b: i64, c: f32, d: f64, e: i32, f: i64, g: f32, h: f64, i: i32, j: i64, k: f32, l: f64, m: i32, n: i64, o: f32, p: f64, q: i32| {
-            (a + 1, b + 1, c + 1., d + 1., e + 1, f + 1, g + 1., h + 1., i + 1, j + 1, k + 1., l + 1., m + 1, n + 1, o + 1., p + 1., q + 1)
+        |a: i32,
+         b: i64,
+         c: f32,
+         d: f64,
+         e: i32,
+         f: i64,
+         g: f32,
+         h: f64,
+         i: i32,
+         j: i64,
+         k: f32,
+         l: f64,
+         m: i32,
+         n: i64,
+         o: f32,
+         p: f64,
+         q: i32| {
+            (
+                a + 1,
+                b + 1,
+                c + 1.,
+                d + 1.,
+                e + 1,
+                f + 1,
+                g + 1.,
+                h + 1.,
+                i + 1,
+                j + 1,
+                k + 1.,
+                l + 1.,
+                m + 1,
+                n + 1,
+                o + 1.,
+                p + 1.,
+                q + 1,
+            )
         },
     );
     let instance = Instance::new(&mut store, &module, &[host.into()])?;
@@ -112,13 +147,17 @@ fn the_caller_gives_access_to_its_exports() -> Result<()> {
             (func (export "run") (call $log (i32.const 8) (i32.const 5))))"#,
     );
     let mut linker = Linker::new(&engine);
-    linker.func_wrap("host", "log", |mut caller: Caller<'_, Vec<String>>, at: u32, len: u32| -> Result<()> {
-        let memory = caller.get_export("memory").and_then(Extern::into_memory).unwrap();
-        assert!(caller.get_export("nothing").is_none());
-        let (bytes, log) = memory.data_and_store_mut(&mut caller);
-        log.push(String::from_utf8(bytes[at as usize..][..len as usize].to_vec())?);
-        Ok(())
-    })?;
+    linker.func_wrap(
+        "host",
+        "log",
+        |mut caller: Caller<'_, Vec<String>>, at: u32, len: u32| -> Result<()> {
+            let memory = caller.get_export("memory").and_then(Extern::into_memory).unwrap();
+            assert!(caller.get_export("nothing").is_none());
+            let (bytes, log) = memory.data_and_store_mut(&mut caller);
+            log.push(String::from_utf8(bytes[at as usize..][..len as usize].to_vec())?);
+            Ok(())
+        },
+    )?;
     let mut store = Store::new(&engine, Vec::new());
     let instance = linker.instantiate(&mut store, &module)?;
     instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
@@ -181,7 +220,8 @@ fn linkers_define_instances_aliases_traps_and_defaults() -> Result<()> {
     let instance = linker.instantiate(&mut store, &user)?;
     assert_eq!(instance.get_typed_func::<(), i32>(&mut store, "run")?.call(&mut store, ())?, 11);
     assert_eq!(instance.get_typed_func::<(), i32>(&mut store, "get")?.call(&mut store, ())?, 9);
-    let error = instance.get_typed_func::<(), i32>(&mut store, "call_missing")?.call(&mut store, ()).unwrap_err();
+    let error =
+        instance.get_typed_func::<(), i32>(&mut store, "call_missing")?.call(&mut store, ()).unwrap_err();
     assert!(error.is::<UnknownImportError>());
 
     defaults.define_unknown_imports_as_default_values(&mut store, &user)?;
@@ -206,7 +246,8 @@ fn a_program_in_a_linker_is_a_new_instance_at_each_call() -> Result<()> {
     let mut store = Store::new(&engine, ());
     let mut linker = Linker::new(&engine);
     linker.module(&mut store, "program", &program)?;
-    let next = linker.get(&mut store, "program", "next").unwrap().into_func().unwrap().typed::<(), i32>(&store)?;
+    let next =
+        linker.get(&mut store, "program", "next").unwrap().into_func().unwrap().typed::<(), i32>(&store)?;
     assert_eq!((next.call(&mut store, ())?, next.call(&mut store, ())?), (1, 1));
     Ok(())
 }
@@ -245,7 +286,10 @@ fn memories_grow_and_check_bounds() -> Result<()> {
     assert_eq!(memory.data_ptr(&store), before);
     assert_eq!(memory.data(&store)[65532..65538], [1, 2, 3, 4, 0, 0]);
     assert_eq!(memory.grow(&mut store, 1).unwrap_err().to_string(), "failed to grow memory by `1`");
-    assert_eq!(memory.grow(&mut store, u64::MAX).unwrap_err().to_string(), format!("failed to grow memory by `{}`", u64::MAX));
+    assert_eq!(
+        memory.grow(&mut store, u64::MAX).unwrap_err().to_string(),
+        format!("failed to grow memory by `{}`", u64::MAX)
+    );
     assert_eq!(memory.grow(&mut store, 0)?, 3);
     memory.data_mut(&mut store)[0] = 9;
     assert_eq!(memory.data(&store)[0], 9);
@@ -319,9 +363,13 @@ fn globals_are_shared_and_typed() -> Result<()> {
     let engine = Engine::default();
     let mut store = Store::new(&engine, ());
     let variable = Global::new(&mut store, GlobalType::new(ValType::I64, Mutability::Var), Val::I64(5))?;
-    let constant = Global::new(&mut store, GlobalType::new(ValType::F32, Mutability::Const), Val::from(1.0f32))?;
+    let constant =
+        Global::new(&mut store, GlobalType::new(ValType::F32, Mutability::Const), Val::from(1.0f32))?;
     assert!(Global::new(&mut store, GlobalType::new(ValType::F32, Mutability::Const), Val::I32(0)).is_err());
-    assert_eq!(constant.set(&mut store, Val::from(2.0f32)).unwrap_err().to_string(), "immutable global cannot be set");
+    assert_eq!(
+        constant.set(&mut store, Val::from(2.0f32)).unwrap_err().to_string(),
+        "immutable global cannot be set"
+    );
     assert!(variable.set(&mut store, Val::I32(0)).is_err());
     let module = module(
         &engine,
@@ -377,12 +425,17 @@ fn host_values_live_as_long_as_something_refers_to_them() -> Result<()> {
     let counter = std::sync::Arc::new(());
     let mut store = Store::new(&engine, ());
     let mut linker = Linker::new(&engine);
-    linker.func_wrap("", "check", |caller: Caller<'_, ()>, value: Option<Rooted<ExternRef>>| -> Result<i32> {
-        let Some(value) = value else { return Ok(-1) };
-        Ok(value.data(&caller)?.unwrap().is::<Counted>() as i32)
-    })?;
+    linker.func_wrap(
+        "",
+        "check",
+        |caller: Caller<'_, ()>, value: Option<Rooted<ExternRef>>| -> Result<i32> {
+            let Some(value) = value else { return Ok(-1) };
+            Ok(value.data(&caller)?.unwrap().is::<Counted>() as i32)
+        },
+    )?;
     let instance = linker.instantiate(&mut store, &module)?;
-    let same = instance.get_typed_func::<Option<Rooted<ExternRef>>, Option<Rooted<ExternRef>>>(&mut store, "same")?;
+    let same = instance
+        .get_typed_func::<Option<Rooted<ExternRef>>, Option<Rooted<ExternRef>>>(&mut store, "same")?;
     let keep = instance.get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut store, "keep")?;
     let forget = instance.get_typed_func::<(), ()>(&mut store, "drop")?;
     let host = instance.get_typed_func::<Option<Rooted<ExternRef>>, i32>(&mut store, "host")?;
@@ -402,7 +455,10 @@ fn host_values_live_as_long_as_something_refers_to_them() -> Result<()> {
     assert_eq!(std::sync::Arc::strong_count(&counter), 2);
     let found = instance.get_table(&mut store, "t").unwrap().get(&mut store, 0).unwrap();
     let found = found.unwrap_extern().unwrap();
-    assert!(std::sync::Arc::ptr_eq(&found.data(&store)?.unwrap().downcast_ref::<Counted>().unwrap().0, &counter));
+    assert!(std::sync::Arc::ptr_eq(
+        &found.data(&store)?.unwrap().downcast_ref::<Counted>().unwrap().0,
+        &counter
+    ));
     forget.call(&mut store, ())?;
     store.gc();
     // `found` is a root of the store itself.
@@ -499,7 +555,12 @@ fn modules_describe_themselves() -> Result<()> {
     assert_eq!(names, ["m", "f", "e"]);
     assert_eq!(module.get_export("f").unwrap().unwrap_func().param(0), Some(ValType::EXTERNREF));
     assert!(module.get_export("x").is_none());
-    assert!(Module::new(&engine, "(module (func (result i32)))").unwrap_err().to_string().contains("type mismatch"));
+    assert!(
+        Module::new(&engine, "(module (func (result i32)))")
+            .unwrap_err()
+            .to_string()
+            .contains("type mismatch")
+    );
     assert!(Module::new(&engine, b"\0asm\x01\0\0\0\x01").is_err());
     assert!(Module::validate(&engine, b"\0asm\x01\0\0\0").is_ok());
     assert!(Module::validate(&engine, b"").is_err());

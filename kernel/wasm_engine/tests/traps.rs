@@ -84,7 +84,8 @@ fn the_backtrace_is_printed_as_wasmtime_prints_it() -> Result<()> {
     let error = run.call(&mut store, ()).unwrap_err();
 
     let backtrace = error.downcast_ref::<WasmBacktrace>().unwrap();
-    let names: Vec<_> = backtrace.frames().iter().map(|frame| (frame.func_index(), frame.func_name())).collect();
+    let names: Vec<_> =
+        backtrace.frames().iter().map(|frame| (frame.func_index(), frame.func_name())).collect();
     assert_eq!(names, [(0, Some("inner")), (1, Some("middle")), (2, None)]);
     let frame = &backtrace.frames()[0];
     assert_eq!(frame.module().name(), Some("app"));
@@ -151,7 +152,10 @@ fn an_error_of_a_host_function_arrives_as_it_is_with_a_backtrace() -> Result<()>
         let error = run.call(&mut store, ()).unwrap_err();
         assert_eq!(error.downcast_ref::<HostError>().unwrap().0, 7);
         assert_eq!(error.downcast_ref::<WasmBacktrace>().unwrap().frames()[0].func_name(), Some("run"));
-        assert!(format!("{error:?}").ends_with("Caused by:\n    0: in the host\n    1: host error 7"), "{error:?}");
+        assert!(
+            format!("{error:?}").ends_with("Caused by:\n    0: in the host\n    1: host error 7"),
+            "{error:?}"
+        );
         assert_eq!(error.downcast::<HostError>().unwrap().0, 7);
     }
     // Called without wasm in between there is nothing to trace.
@@ -234,8 +238,13 @@ fn backtraces_go_through_nested_calls_of_one_store() -> Result<()> {
     let outer = Instance::new(&mut store, &outer_module, &[between.into()])?;
     let run = outer.get_typed_func::<(), ()>(&mut store, "run")?;
     let error = run.call(&mut store, ()).unwrap_err();
-    let names: Vec<_> =
-        error.downcast_ref::<WasmBacktrace>().unwrap().frames().iter().map(|frame| frame.func_name().unwrap()).collect();
+    let names: Vec<_> = error
+        .downcast_ref::<WasmBacktrace>()
+        .unwrap()
+        .frames()
+        .iter()
+        .map(|frame| frame.func_name().unwrap())
+        .collect();
     assert_eq!(names, ["boom", "run"]);
     assert!(WasmBacktrace::capture(&store).frames().is_empty());
     Ok(())

@@ -9,10 +9,10 @@
 
 use std::collections::HashMap;
 use wasm_engine::*;
+use wast::core::{AbstractHeapType, HeapType as WastHeapType, NanPattern, WastArgCore, WastRetCore};
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 use wast::token::{F32, F64, Id};
-use wast::core::{AbstractHeapType, HeapType as WastHeapType, NanPattern, WastArgCore, WastRetCore};
 use wast::{QuoteWat, QuoteWatTest, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet};
 
 mod spectest;
@@ -129,7 +129,9 @@ impl Runner {
                 self.compare_all(&values, &results)?;
             }
             WastDirective::AssertTrap { exec, message, .. } => expect_error(self.execute(exec)?, message)?,
-            WastDirective::AssertExhaustion { call, message, .. } => expect_error(self.invoke(call)?, message)?,
+            WastDirective::AssertExhaustion { call, message, .. } => {
+                expect_error(self.invoke(call)?, message)?
+            }
             WastDirective::AssertUnlinkable { module, message, .. } => {
                 let (_, module) = self.compile(QuoteWat::Wat(module))?;
                 let outcome = self.linker.instantiate(&mut self.store, &module).map(|_| Vec::new());
@@ -139,7 +141,11 @@ impl Runner {
             | WastDirective::AssertInvalid { module, message, .. }
             | WastDirective::AssertInvalidCustom { module, message, .. }
             | WastDirective::AssertMalformedCustom { module, message, .. } => {
-                ensure!(self.compile(module).is_err(), "accepted a module that should be refused: {}", message);
+                ensure!(
+                    self.compile(module).is_err(),
+                    "accepted a module that should be refused: {}",
+                    message
+                );
             }
             WastDirective::AssertException { .. } => bail!("assert_exception needs exceptions"),
             WastDirective::AssertSuspension { .. } => bail!("assert_suspension needs stack switching"),
@@ -215,8 +221,12 @@ impl Runner {
             WastArgCore::I64(value) => Val::I64(*value),
             WastArgCore::F32(F32 { bits }) => Val::F32(*bits),
             WastArgCore::F64(F64 { bits }) => Val::F64(*bits),
-            WastArgCore::RefNull(WastHeapType::Abstract { ty: AbstractHeapType::Func, .. }) => Val::FuncRef(None),
-            WastArgCore::RefNull(WastHeapType::Abstract { ty: AbstractHeapType::Extern, .. }) => Val::ExternRef(None),
+            WastArgCore::RefNull(WastHeapType::Abstract { ty: AbstractHeapType::Func, .. }) => {
+                Val::FuncRef(None)
+            }
+            WastArgCore::RefNull(WastHeapType::Abstract { ty: AbstractHeapType::Extern, .. }) => {
+                Val::ExternRef(None)
+            }
             WastArgCore::RefExtern(number) => Val::ExternRef(Some(ExternRef::new(&mut self.store, *number)?)),
             other => bail!("arguments like {other:?} need features that the engine does not have"),
         })

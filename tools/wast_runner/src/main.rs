@@ -13,7 +13,8 @@ fn main() -> ExitCode {
     let engine = Engine::default();
     let (mut passed, mut failed) = (0, 0);
     for file in &files {
-        let outcome = std::fs::read_to_string(file).map_err(Into::into).and_then(|text| run_script(&engine, &text));
+        let outcome =
+            std::fs::read_to_string(file).map_err(Into::into).and_then(|text| run_script(&engine, &text));
         match outcome {
             Ok(report) => {
                 for failure in &report.failures {

@@ -92,7 +92,13 @@ unsafe extern "C-unwind" fn memory_copy(
     }
 }
 
-unsafe extern "C-unwind" fn memory_fill(context: *mut VMContext, memory: u32, dst: u64, value: u32, len: u64) -> bool {
+unsafe extern "C-unwind" fn memory_fill(
+    context: *mut VMContext,
+    memory: u32,
+    dst: u64,
+    value: u32,
+    len: u64,
+) -> bool {
     // SAFETY: compiled code calls with its context and an index of its module; the range is checked.
     unsafe {
         let (instance, store) = caller(context);
@@ -134,7 +140,13 @@ unsafe extern "C-unwind" fn table_grow(context: *mut VMContext, table: u32, delt
     }
 }
 
-unsafe extern "C-unwind" fn table_fill(context: *mut VMContext, table: u32, dst: u64, value: u64, len: u64) -> bool {
+unsafe extern "C-unwind" fn table_fill(
+    context: *mut VMContext,
+    table: u32,
+    dst: u64,
+    value: u64,
+    len: u64,
+) -> bool {
     // SAFETY: compiled code calls with its context and an index of its module.
     unsafe {
         let (instance, store) = caller(context);
@@ -159,7 +171,8 @@ unsafe extern "C-unwind" fn table_copy(
     // SAFETY: compiled code calls with its context and indices of its module.
     unsafe {
         let (instance, store) = caller(context);
-        let (dst_table, src_table) = (instance.table(TableIndex(dst_table)), instance.table(TableIndex(src_table)));
+        let (dst_table, src_table) =
+            (instance.table(TableIndex(dst_table)), instance.table(TableIndex(src_table)));
         succeeded(store, crate::table::copy(dst_table, dst, src_table, src, len))
     }
 }

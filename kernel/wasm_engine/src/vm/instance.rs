@@ -137,15 +137,18 @@ impl InstanceBox {
             }
             for (index, import) in (0..).zip(&imports.tables) {
                 let from = import.as_ref().definition().as_ptr();
-                this.field::<VMTableImport>(offsets.imported_table(TableIndex(index))).write(VMTableImport { from });
+                this.field::<VMTableImport>(offsets.imported_table(TableIndex(index)))
+                    .write(VMTableImport { from });
             }
             for (index, import) in (0..).zip(&imports.memories) {
                 let from = import.as_ref().definition().as_ptr();
-                this.field::<VMMemoryImport>(offsets.imported_memory(MemoryIndex(index))).write(VMMemoryImport { from });
+                this.field::<VMMemoryImport>(offsets.imported_memory(MemoryIndex(index)))
+                    .write(VMMemoryImport { from });
             }
             for (index, import) in (0..).zip(&imports.globals) {
                 let from = import.as_ptr();
-                this.field::<VMGlobalImport>(offsets.imported_global(GlobalIndex(index))).write(VMGlobalImport { from });
+                this.field::<VMGlobalImport>(offsets.imported_global(GlobalIndex(index)))
+                    .write(VMGlobalImport { from });
             }
             this.make_func_refs(module);
             this.make_memories(inner, module)?;
@@ -271,8 +274,11 @@ impl InstancePtr {
         unsafe {
             let Some(module) = self.module() else { return };
             for (index, global) in (0..).zip(&module.declared().globals) {
-                if matches!(global.ty.content, types::ValType::Ref(ty) if ty.heap_type == types::HeapType::Extern) {
-                    visit((*self.field::<ValRaw>(module.offsets().global(DefinedGlobalIndex(index)))).externref);
+                if matches!(global.ty.content, types::ValType::Ref(ty) if ty.heap_type == types::HeapType::Extern)
+                {
+                    visit(
+                        (*self.field::<ValRaw>(module.offsets().global(DefinedGlobalIndex(index)))).externref,
+                    );
                 }
             }
         }
@@ -290,7 +296,13 @@ impl InstancePtr {
                 let func_ref = match declared.defined_func(index) {
                     Some(defined) => {
                         let (wasm_call, array_call) = module.entries(defined);
-                        VMFuncRef { array_call, wasm_call, type_index, reserved: 0, vmctx: self.context().cast() }
+                        VMFuncRef {
+                            array_call,
+                            wasm_call,
+                            type_index,
+                            reserved: 0,
+                            vmctx: self.context().cast(),
+                        }
                     }
                     None => {
                         let import = &*self.field::<VMFunctionImport>(offsets.imported_function(index));
@@ -311,7 +323,10 @@ impl InstancePtr {
     unsafe fn make_memories(self, inner: &mut InstanceInner, module: &Module) -> Result<()> {
         let declared = module.declared();
         let count = declared.memories.len();
-        inner.own_memories.try_reserve_exact(count).map_err(|_| OutOfMemory::new(count * size_of::<usize>()))?;
+        inner
+            .own_memories
+            .try_reserve_exact(count)
+            .map_err(|_| OutOfMemory::new(count * size_of::<usize>()))?;
         for (index, memory) in (0..).zip(&declared.memories) {
             let definition = NonNull::new(self.field(module.offsets().memory(DefinedMemoryIndex(index))));
             // SAFETY: the definition is in the context, which lives as long as the instance that owns the memory.
@@ -320,7 +335,8 @@ impl InstancePtr {
                 let start = image.data_offset as usize;
                 let data = &module.code().rodata()[start..start + image.len as usize];
                 let target = super::checked_range(made.bytes(), image.memory_offset, image.len.into());
-                let target = target.ok_or_else(|| crate::format_err!("memory image outside of its memory"))?;
+                let target =
+                    target.ok_or_else(|| crate::format_err!("memory image outside of its memory"))?;
                 // SAFETY: the range was checked, and nobody else knows of the memory yet.
                 unsafe { target.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
             }
@@ -333,7 +349,10 @@ impl InstancePtr {
     unsafe fn make_tables(self, inner: &mut InstanceInner, module: &Module) -> Result<()> {
         let declared = module.declared();
         let count = declared.tables.len();
-        inner.own_tables.try_reserve_exact(count).map_err(|_| OutOfMemory::new(count * size_of::<usize>()))?;
+        inner
+            .own_tables
+            .try_reserve_exact(count)
+            .map_err(|_| OutOfMemory::new(count * size_of::<usize>()))?;
         for (index, table) in (0..).zip(&declared.tables) {
             let definition = NonNull::new(self.field(module.offsets().table(DefinedTableIndex(index))));
             // SAFETY: globals are filled in; a validated initial value is of the table's type; the definition is in
@@ -394,7 +413,8 @@ impl InstancePtr {
             ElemItems::Expressions(expressions) => expressions.len(),
         };
         let from = super::checked_elements(count, start.into(), len.into()).ok_or(Trap::TableOutOfBounds)?;
-        let to = super::checked_elements(table.elements().len(), dst, len.into()).ok_or(Trap::TableOutOfBounds)?;
+        let to =
+            super::checked_elements(table.elements().len(), dst, len.into()).ok_or(Trap::TableOutOfBounds)?;
         let elements = &mut table.elements_mut()[to];
         if from.is_empty() {
             return Ok(());
@@ -435,7 +455,8 @@ impl InstancePtr {
         let range = &module.declared().datas[data.index()].data;
         let bytes = &module.code().rodata()[range.start as usize..range.end as usize];
         let bytes = if inner.dropped_datas[data.index()] { &[] } else { bytes };
-        let from = super::checked_elements(bytes.len(), start.into(), len.into()).ok_or(Trap::MemoryOutOfBounds)?;
+        let from =
+            super::checked_elements(bytes.len(), start.into(), len.into()).ok_or(Trap::MemoryOutOfBounds)?;
         let to = super::checked_range(memory.bytes(), dst, len.into()).ok_or(Trap::MemoryOutOfBounds)?;
         // SAFETY: both ranges were checked; an artifact is never in a linear memory.
         unsafe { to.copy_from_nonoverlapping(bytes[from].as_ptr(), len as usize) };

@@ -30,7 +30,8 @@ impl MemoryInst {
         plan: MemoryPlan,
         definition: Option<NonNull<VMMemoryDefinition>>,
     ) -> Result<Box<Self>> {
-        let too_large = || format_err!("memory minimum size of {} pages exceeds memory limits", ty.limits.min);
+        let too_large =
+            || format_err!("memory minimum size of {} pages exceeds memory limits", ty.limits.min);
         let space = plan.reservation.checked_add(plan.guard).and_then(|bytes| usize::try_from(bytes).ok());
         let minimum = usize::try_from(ty.min_bytes()).map_err(|_| too_large())?;
         if ty.min_bytes() > plan.reservation {
