@@ -1,7 +1,7 @@
 //! The boot archive: its format, and its files in the tree of files.
 //!
 //! A boot loader hands over one module, a cpio archive in the "newc" format (the one of Linux's initramfs), which holds the kernel's
-//! crates and the user's files. [`Archive`] reads the format, [`mount`] shows the files in a tree without copying them.
+//! crates and the user's files. [`Archive`] reads the format, [`mount()`] shows the files in a tree without copying them.
 //!
 //! The image builder pads the names with NULs so that every file's data begins at a page boundary, counted from the start of
 //! the archive, and the archive itself begins at one. That is what makes files mappable. An archive made by other tools mounts

@@ -8,7 +8,7 @@
 //! # Locking
 //! * A [`Location`] is a leaf: its lock is held for a few instructions, never while another lock is taken. Names and
 //!   paths come from locations alone. A file may therefore stay locked (while it is borrowed by
-//!   [`File::as_mapping`], say) and directories can still be searched, listed and changed.
+//!   `File::as_mapping`, say) and directories can still be searched, listed and changed.
 //! * Who holds a directory's lock may take the lock of one of its *children*, never that of an ancestor or of a stranger.
 //!   Only [`rename`] locks two unrelated directories, and it does so one rename at a time, ancestors first.
 //!
