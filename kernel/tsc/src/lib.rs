@@ -2,7 +2,7 @@
 //!
 //! It is the cheapest clock there is (one instruction), and the finest. How fast it counts is found out, in this order:
 //! 1. CPUID says so: leaf 0x15 on recent processors, leaf 0x4000_0010 under some hypervisors.
-//! 2. It is measured for ten milliseconds by the best clock that is registered, the HPET or the power management timer.
+//! 2. It is measured for five milliseconds by the best clock that is registered, the HPET or the power management timer.
 //! 3. It is measured by the PIT, which every PC has.
 //!
 //! # When it is the kernel's clock
@@ -89,7 +89,7 @@ pub fn frequency() -> Option<u64> {
     STATE.get().map(|state| state.hertz)
 }
 
-/// Finds out how fast the counter counts and registers it as a clock. Takes up to some 15 ms. The clocks that it may be
+/// Finds out how fast the counter counts and registers it as a clock. Takes some 5 ms. The clocks that it may be
 /// measured by are registered before.
 ///
 /// # Errors

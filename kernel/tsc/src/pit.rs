@@ -23,7 +23,7 @@ const LATCH: u8 = 0b1000_0000;
 
 /// How often the measurement is repeated if an interruption made it last longer than the count.
 const ATTEMPTS: usize = 5;
-/// So many readings, of three microseconds and more each, take ten times as long as is measured.
+/// So many readings, of three microseconds and more each, take eighteen times as long as is measured.
 const MAX_READINGS: usize = 30_000;
 
 /// Measures how many ticks per second the time stamp counter has. `None` if there is no PIT.
