@@ -222,6 +222,11 @@ fn trap_sites_have_the_reasons_of_their_instructions() {
         assert_eq!(body("local.get 2 i32.trunc_sat_f64_s drop"), []);
         // A bulk operation is checked by the runtime; only the stack is checked here.
         assert_eq!(body("local.get 0 local.get 0 local.get 0 memory.fill"), [Trap::StackOverflow]);
+        assert_eq!(body("local.get 0 local.get 0 i32.const 0 memory.fill"), [Trap::StackOverflow]);
+        assert_eq!(body("local.get 0 local.get 0 i32.const 65 memory.copy"), [Trap::StackOverflow]);
+        // A short one is done inline.
+        assert_eq!(body("local.get 0 local.get 0 i32.const 7 memory.fill"), [Trap::MemoryOutOfBounds; 2]);
+        assert_eq!(body("local.get 0 local.get 1 i32.const 64 memory.copy"), [Trap::MemoryOutOfBounds; 10]);
     }
 }
 

@@ -14,7 +14,7 @@ use wasm_artifact::{MemoryIndex, MemoryPlan, Trap};
 use wasmparser::{MemArg, Operator};
 
 /// An address that was checked as far as needed: base and constant offset.
-struct Address(Value, i32);
+pub(super) struct Address(pub(super) Value, pub(super) i32);
 
 macro_rules! load {
     ($self:ident, $memarg:expr, $size:literal, $method:ident $(, $ty:expr)?) => {{
@@ -73,12 +73,18 @@ impl FunctionTranslator<'_, '_> {
             }
             O::MemoryCopy { dst_mem, src_mem } => {
                 let [dst, src, len] = self.pop_many();
+                if self.copy_inline((MemoryIndex(dst_mem), dst), (MemoryIndex(src_mem), src), len) {
+                    return true;
+                }
                 let arguments =
                     [self.i32(dst_mem), self.widen(dst), self.i32(src_mem), self.widen(src), self.widen(len)];
                 self.call_builtin(Builtin::MemoryCopy, &arguments);
             }
             O::MemoryFill { mem } => {
                 let [dst, value, len] = self.pop_many();
+                if self.fill_inline(MemoryIndex(mem), dst, value, len) {
+                    return true;
+                }
                 let arguments = [self.i32(mem), self.widen(dst), value, self.widen(len)];
                 self.call_builtin(Builtin::MemoryFill, &arguments);
             }
@@ -96,7 +102,7 @@ impl FunctionTranslator<'_, '_> {
         true
     }
 
-    fn access_flags(&self) -> MemFlagsData {
+    pub(super) fn access_flags(&self) -> MemFlagsData {
         self.regions.trapping(Region::Memory, Trap::MemoryOutOfBounds)
     }
 
@@ -122,7 +128,7 @@ impl FunctionTranslator<'_, '_> {
         self.memory_field(index, field::MEMORY_LENGTH, types::I64, flags)
     }
 
-    fn memory_plan(&self, index: MemoryIndex) -> MemoryPlan {
+    pub(super) fn memory_plan(&self, index: MemoryIndex) -> MemoryPlan {
         match self.env.module.defined_memory(index) {
             Some(defined) => self.env.module.memories[defined.index()].plan,
             None => {
@@ -135,6 +141,11 @@ impl FunctionTranslator<'_, '_> {
     /// Pops an address and prepares it for an access of `size` bytes.
     fn address(&mut self, memarg: MemArg, size: u64) -> Address {
         let index = self.pop();
+        self.address_of(index, memarg, size)
+    }
+
+    /// Prepares an address for an access of `size` bytes.
+    pub(super) fn address_of(&mut self, index: Value, memarg: MemArg, size: u64) -> Address {
         let memory = MemoryIndex(memarg.memory);
         let flags = self.regions.constant(Region::Vm);
         let base = self.memory_field(memory, field::MEMORY_BASE, POINTER, flags);

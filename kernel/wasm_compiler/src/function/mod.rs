@@ -7,6 +7,7 @@
 //! Code that cannot be reached is validated and not translated: [`FunctionTranslator::unreachable_depth`] counts the blocks
 //! that were opened in it.
 
+mod bulk;
 mod call;
 mod control;
 mod memory;
