@@ -2,7 +2,7 @@
 
 use alloc::{format, vec::Vec};
 
-use memory::{MappedPages, PteFlags};
+use frame_allocator::AllocatedFrames;
 use mod_mgmt::CrateNamespace;
 
 use crate::sample::{Sample, State, application_namespace, program};
@@ -13,19 +13,15 @@ const SURELY_TOO_FEW: usize = 40;
 const MOST: usize = 150;
 
 /// Takes all frames but `left`, or a few more or less.
-fn take_frames(left: usize) -> Vec<MappedPages> {
-    let mut taken = Vec::with_capacity(64);
-    // Page tables come out of what is left, so this takes several steps.
-    while taken.len() < taken.capacity() {
-        let more = frame_allocator::free_frames().saturating_sub(left) * 511 / 512;
-        if more < 2 {
-            break;
-        }
-        let flags = PteFlags::new().valid(true).writable(true);
-        taken.extend(memory::create_mapping(more * memory::PAGE_SIZE, flags));
-    }
+fn take_frames(left: usize) -> Vec<AllocatedFrames> {
+    let mut taken = Vec::with_capacity(1000);
     // The heap keeps memory of its own, which must be short too.
     heap::trim();
+    while taken.len() < taken.capacity() {
+        let more = frame_allocator::free_frames().saturating_sub(left);
+        let Some(frames) = frame_allocator::allocate_frames_up_to(more).filter(|_| more > 0) else { break };
+        taken.push(frames);
+    }
     taken
 }
 
