@@ -16,7 +16,8 @@ fn our_own_scripts() {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         for level in [OptLevel::None, OptLevel::Speed] {
-            let engine = Engine::new(Config::new().cranelift_opt_level(level).cranelift_debug_verifier(true)).unwrap();
+            let engine =
+                Engine::new(Config::new().cranelift_opt_level(level).cranelift_debug_verifier(true)).unwrap();
             let report = run_script(&engine, &text).unwrap();
             for failure in &report.failures {
                 println!("{}:{}: {}", path.display(), failure.line, failure.message);
