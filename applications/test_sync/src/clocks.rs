@@ -3,7 +3,7 @@
 use crate::{FOREVER, compute, finish, start, yield_until};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use hpet::Hpet;
 use pm_timer::PmTimer;
 use sleep::{sleep, sleep_until};
@@ -26,11 +26,11 @@ pub fn sleep_is_never_too_short() {
 /// While one task sleeps, another one gets the CPU.
 pub fn sleepers_do_not_use_the_cpu() {
     let count = Arc::new(AtomicU32::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
     let worker = {
-        let count = count.clone();
+        let (count, stop) = (count.clone(), stop.clone());
         start(move || {
-            let begin = Instant::now();
-            while begin.elapsed() < Duration::from_millis(60) {
+            while !stop.load(Ordering::Relaxed) {
                 compute(100);
                 count.fetch_add(1, Ordering::Relaxed);
             }
@@ -39,32 +39,39 @@ pub fn sleepers_do_not_use_the_cpu() {
     let before = count.load(Ordering::Relaxed);
     sleep(Duration::from_millis(30)).expect("it can sleep");
     let after = count.load(Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
     finish::<()>(worker);
     assert!(after > before, "the other task did not run");
 }
 
 pub fn sleepers_wake_in_order() {
+    // An emulator that is itself not run for a while lets several deadlines pass before a task does anything: then the tasks
+    // may be late to sleep, or preempted before they write down that they woke. So it may take more than one attempt.
+    const ATTEMPTS: u32 = 5;
+    let attempts: Vec<Vec<u32>> =
+        (1..=ATTEMPTS).map(wake_in_order).take_while(|order| *order != [0, 1, 2, 3, 4]).collect();
+    assert!(attempts.len() < ATTEMPTS as usize, "woken in the orders {attempts:?}");
+}
+
+/// Lets five tasks sleep, all of them before the first deadline, and returns in which order they woke.
+fn wake_in_order(patience: u32) -> Vec<u32> {
     let order = Arc::new(IrqSafeMutex::new(Vec::with_capacity(5)));
-    let base = Instant::now() + Duration::from_millis(30);
+    let step = Duration::from_millis(20) * patience;
+    let base = Instant::now() + 2 * step;
     let tasks: Vec<_> = [3u32, 1, 4, 2, 0]
         .into_iter()
         .map(|number| {
             let order = order.clone();
             start(move || {
-                sleep_until(base + Duration::from_millis(30) * number).expect("it can sleep");
-                order.lock().push((number, Instant::now()));
+                sleep_until(base + step * number).expect("it can sleep");
+                assert!(Instant::now() >= base + step * number, "sleeper {number} woke early");
+                order.lock().push(number);
             })
         })
         .collect();
     tasks.into_iter().for_each(finish::<()>);
     let order = order.lock();
-    for (number, woken) in order.iter() {
-        assert!(*woken >= base + Duration::from_millis(30) * *number, "sleeper {number} woke early");
-    }
-    let numbers: Vec<u32> = order.iter().map(|(number, _)| *number).collect();
-    // If the emulator stops for longer than the deadlines are apart, several come due at once: then only the queue's order,
-    // which is that of the deadlines, says who is first. So the order holds in any case.
-    assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    order.clone()
 }
 
 pub fn many_sleepers() {
