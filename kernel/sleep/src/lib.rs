@@ -48,7 +48,7 @@ struct Queue {
 // it is in the queue (invariant of the crate). A `Parker` may be used by any task.
 unsafe impl Send for Queue {}
 
-static QUEUE: IrqSafeMutex<Queue> = IrqSafeMutex::new(Queue { first: ptr::null(), last: ptr::null() });
+static QUEUE: IrqSafeMutex<Queue> = IrqSafeMutex::new(Queue::new());
 
 /// The first deadline in the queue, in nanoseconds, or `u64::MAX`. Changed with the queue locked, read without.
 static FIRST_DEADLINE: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -63,7 +63,23 @@ struct Entry {
     next: Cell<*const Entry>,
 }
 
+impl Entry {
+    fn new(parker: &Parker, deadline: Instant) -> Self {
+        Entry {
+            parker,
+            deadline,
+            queued: Cell::new(false),
+            previous: Cell::new(ptr::null()),
+            next: Cell::new(ptr::null()),
+        }
+    }
+}
+
 impl Queue {
+    const fn new() -> Self {
+        Queue { first: ptr::null(), last: ptr::null() }
+    }
+
     fn insert(&mut self, entry: &Entry) {
         // From the end: most deadlines that are set now are later than those that were set before.
         let mut previous = self.last;
@@ -87,7 +103,6 @@ impl Queue {
         entry.previous.set(previous);
         entry.next.set(next);
         entry.queued.set(true);
-        self.publish();
     }
 
     /// Takes out an entry, which must be in the queue.
@@ -104,7 +119,6 @@ impl Queue {
             None => self.last = entry.previous.get(),
         }
         entry.queued.set(false);
-        self.publish();
     }
 
     fn first(&self) -> Option<&Entry> {
@@ -113,6 +127,7 @@ impl Queue {
         unsafe { self.first.as_ref() }
     }
 
+    /// Says when the timer interrupt has to look. Called after each change of the one queue there is.
     fn publish(&self) {
         let deadline = self.first().map_or(u64::MAX, |first| first.deadline.as_nanos());
         FIRST_DEADLINE.store(deadline, Ordering::Release);
@@ -138,6 +153,7 @@ pub fn unblock_sleeping_tasks() {
         // SAFETY: the parker outlives the entry's time in the queue, and the lock is still held.
         unsafe { &*entry.parker }.unpark();
     }
+    queue.publish();
 }
 
 /// An entry's stay in the queue; it ends when this is dropped, or when the deadline has passed.
@@ -149,14 +165,10 @@ impl<'a> Alarm<'a> {
     /// Has `parker` unparked soon after `deadline`. `place` gets the entry, and stays borrowed as long as it is in the queue;
     /// so does the parker.
     fn set(place: &'a mut Option<Entry>, parker: &'a Parker, deadline: Instant) -> Self {
-        let entry = place.insert(Entry {
-            parker,
-            deadline,
-            queued: Cell::new(false),
-            previous: Cell::new(ptr::null()),
-            next: Cell::new(ptr::null()),
-        });
-        QUEUE.lock().insert(entry);
+        let entry = place.insert(Entry::new(parker, deadline));
+        let mut queue = QUEUE.lock();
+        queue.insert(entry);
+        queue.publish();
         Alarm { entry }
     }
 }
@@ -166,6 +178,7 @@ impl Drop for Alarm<'_> {
         let mut queue = QUEUE.lock();
         if self.entry.queued.get() {
             queue.remove(self.entry);
+            queue.publish();
         }
     }
 }

@@ -49,20 +49,35 @@ fn a_sleep_is_never_too_short_and_ends() {
 }
 
 #[test]
-fn sleepers_wake_in_the_order_of_their_deadlines() {
-    start_ticking();
-    let order = std::sync::Mutex::new(Vec::new());
-    let start = Instant::now() + 50 * MILLISECOND;
-    std::thread::scope(|scope| {
-        for number in [3u32, 1, 4, 2, 0] {
-            let order = &order;
-            scope.spawn(move || {
-                sleep_until(start + number * 40 * MILLISECOND).unwrap();
-                order.lock().unwrap().push(number);
-            });
+fn the_queue_is_ordered_by_deadline_then_by_arrival() {
+    let (parker, _permit) = Parker::new();
+    let entries =
+        [30, 10, 40, 10, 20, 0, 40].map(|nanoseconds| Entry::new(&parker, Instant::new(nanoseconds)));
+    let mut queue = Queue::new();
+    entries.iter().for_each(|entry| queue.insert(entry));
+    let order = |queue: &Queue| {
+        let mut numbers = Vec::new();
+        let mut next = queue.first;
+        while let Some(position) = entries.iter().position(|entry| core::ptr::eq(entry, next)) {
+            numbers.push(position);
+            next = entries[position].next.get();
         }
-    });
-    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4]);
+        numbers
+    };
+    assert_eq!(order(&queue), [5, 1, 3, 4, 0, 2, 6]);
+    // From the middle, the front and the end.
+    for number in [4, 5, 6] {
+        queue.remove(&entries[number]);
+        assert!(!entries[number].queued.get());
+    }
+    assert_eq!(order(&queue), [1, 3, 0, 2]);
+    queue.insert(&entries[5]);
+    queue.insert(&entries[6]);
+    assert_eq!(order(&queue), [5, 1, 3, 0, 2, 6]);
+    for number in [1, 3, 0, 2, 6, 5] {
+        queue.remove(&entries[number]);
+    }
+    assert!(queue.first.is_null() && queue.last.is_null());
 }
 
 #[test]
