@@ -49,6 +49,11 @@ use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::{align_of, offset_of, size_of};
 
+// The layout is computed from the structs below as the compiler's own machine lays them out; so that must be one with the
+// pointers of the targets.
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("wasm_artifact describes 64-bit targets and must be built for a 64-bit machine");
+
 /// Alignment of a `VMContext`'s allocation, in bytes.
 pub const VMCONTEXT_ALIGN: usize = 16;
 

@@ -11,7 +11,13 @@ use std::process::ExitCode;
 use wasm_compiler::Compiler;
 
 fn main() -> ExitCode {
-    let options = match options::parse(std::env::args().skip(1)) {
+    let arguments: Result<Vec<String>, _> =
+        std::env::args_os().skip(1).map(|argument| argument.into_string()).collect();
+    let parsed = match arguments {
+        Ok(arguments) => options::parse(arguments),
+        Err(argument) => Err(format!("{argument:?} is not UTF-8")),
+    };
+    let options = match parsed {
         Ok(Command::Compile(options)) => options,
         Ok(Command::Help) => {
             print!("{}", options::HELP);
