@@ -162,7 +162,7 @@ impl fmt::Display for ArtifactError {
             ArtifactError::UnknownKind(kind) => {
                 write!(
                     f,
-                    "the artifact is of kind {kind}, but only modules (kind {KIND_MODULE}) can be loaded"
+                    "the artifact is of kind {kind}, but only modules (kind {KIND_MODULE}) can be loaded; compile a module"
                 )
             }
             ArtifactError::FormatVersion(found) => {

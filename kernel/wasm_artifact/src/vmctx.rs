@@ -35,7 +35,7 @@
 //!   returns `false`. So a trap is: set pc, sp and fp to the three values and go on; no other register needs to be restored, and
 //!   the frames in between are all generated code, which owns nothing. **The caller must save** the `last_wasm_*` fields before
 //!   and restore them after the call, because activations nest.
-//! * *Out of wasm*: a trampoline per function type ([`crate::Artifact::wasm_to_array`]) has the wasm ABI, with the
+//! * *Out of wasm*: a trampoline per function type ([`crate::CodeTables::wasm_to_array`]) has the wasm ABI, with the
 //!   callee's vmctx being whatever belongs to the host function. It finds `array_call` in the [`VMFuncRef`]-like head that such
 //!   a context must begin with: see [`VMHostFuncContext`]. It stores `last_wasm_exit_fp` and `_pc` into the store context of the
 //!   caller's vmctx, calls, and when that returned `false`, calls the builtin `raise`.
