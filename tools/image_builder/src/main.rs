@@ -141,7 +141,7 @@ fn build_image(options: &Options) -> Outcome<()> {
             object.kind = CrateType::Application;
         }
     }
-    warn_of_unresolved(&objects, &base_symbols)?;
+    check_that_all_is_defined(&objects, &base_symbols)?;
 
     let mut archive = Archive::default();
     let kernel_directory = CrateType::Kernel.default_namespace_name();
@@ -180,48 +180,54 @@ fn directory_names(path: &Path) -> Outcome<BTreeSet<String>> {
     Ok(names)
 }
 
-/// The index from symbols to objects; a symbol that two crates define is told, since only one of them would be used.
+/// The index from symbols to objects.
+///
+/// # Errors
+/// If two crates define the same symbol: which of them would be used is nobody's intention.
 fn symbol_index(objects: &[CrateObject]) -> Outcome<Vec<u8>> {
     let mut exports = BTreeMap::new();
     let mut definers: HashMap<&str, &CrateObject> = HashMap::new();
+    let mut complaints = Vec::new();
     for object in objects {
         let names = object.exported_symbols()?;
         for name in &names {
             if let Some(other) = definers.insert(name, object) {
-                eprintln!(
-                    "image_builder: warning: {} and {} both define {}",
-                    other.name,
-                    object.name,
-                    rustc_demangle::demangle(name)
-                );
+                let symbol = rustc_demangle::demangle(name);
+                complaints.push(format!("{} and {} both define {symbol}", other.name, object.name));
             }
         }
         exports.insert(object.path(), names);
     }
+    refuse(complaints)?;
     Ok(SymbolIndex::encode(exports.iter().map(|(path, names)| (path.as_str(), names.as_slice()))))
 }
 
-/// Tells of symbols that no crate defines: loading the crate that wants them would fail.
-fn warn_of_unresolved(objects: &[CrateObject], base_symbols: &[u8]) -> Outcome<()> {
-    let base = crate_metadata::base_symbols::BaseSymbols::parse(base_symbols)
-        .ok_or("the base symbol table is broken")?;
+/// Makes sure that each crate can be linked.
+///
+/// # Errors
+/// If a crate wants symbols that no crate defines: loading it would fail.
+fn check_that_all_is_defined(objects: &[CrateObject], base_symbols: &[u8]) -> Outcome<()> {
+    let base = BaseSymbols::parse(base_symbols).ok_or("the base symbol table is broken")?;
     let mut defined: BTreeSet<&str> =
         base.iter().filter(|symbol| symbol.exported).map(|symbol| symbol.name).collect();
     for object in objects {
         defined.extend(object.exported_symbols()?);
     }
+    let mut complaints = Vec::new();
     for object in objects {
         for name in object.undefined_symbols()? {
             if !defined.contains(name) {
-                eprintln!(
-                    "image_builder: warning: {} cannot be loaded: nothing defines {}",
-                    object.name,
-                    rustc_demangle::demangle(name)
-                );
+                let symbol = rustc_demangle::demangle(name);
+                complaints.push(format!("{} could not be loaded: nothing defines {symbol}", object.name));
             }
         }
     }
-    Ok(())
+    refuse(complaints)
+}
+
+/// An error of one line per complaint, if there is any.
+fn refuse(complaints: Vec<String>) -> Outcome<()> {
+    if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n").into()) }
 }
 
 impl CrateObject {
