@@ -34,7 +34,7 @@ use std::{
 
 use crate_metadata::{
     BASE_SYMBOLS_FILE_NAME, CRATE_OBJECT_EXTENSION, CrateType, NAMESPACES_DIRECTORY_NAME,
-    SYMBOL_INDEX_FILE_NAME, symbol_index::SymbolIndex,
+    SYMBOL_INDEX_FILE_NAME, base_symbols::BaseSymbols, symbol_index::SymbolIndex,
 };
 
 use archive::Archive;
