@@ -61,8 +61,6 @@ pub fn read_file(file: impl AsRef<FilePath>) -> Result<Vec<u8>> {
 }
 
 /// See [`read_file`].
-
-/// See [`read_file`].
 pub(crate) fn read(file: &FilePath) -> Result<Vec<u8>> {
     #[cfg(target_os = "linux")]
     let path =

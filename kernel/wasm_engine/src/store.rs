@@ -55,6 +55,7 @@ type Limiter<T> = dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync;
 ///
 /// `repr(C)`: compiled code and the trap handler know the address of the first field, and so find the store.
 #[repr(C)]
+#[expect(clippy::vec_box, reason = "generated code holds their addresses, which must not change")]
 pub(crate) struct StoreOpaque {
     context: VMStoreContext,
     id: StoreId,

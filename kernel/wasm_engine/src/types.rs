@@ -189,6 +189,7 @@ impl ValType {
     }
 
     /// Whether the types are the same.
+    #[expect(clippy::should_implement_trait, reason = "Wasmtime's name and signature")]
     pub fn eq(a: &Self, b: &Self) -> bool {
         a == b
     }
@@ -272,6 +273,7 @@ impl FuncType {
     }
 
     /// Whether the types are the same.
+    #[expect(clippy::should_implement_trait, reason = "Wasmtime's name and signature")]
     pub fn eq(a: &Self, b: &Self) -> bool {
         a.0 == b.0
     }

@@ -14,6 +14,7 @@ use wasm_artifact::*;
 
 /// What the runtime keeps of an instance. The `VMContext` follows it.
 #[repr(C, align(16))]
+#[expect(clippy::vec_box, reason = "generated code holds their addresses, which must not change")]
 pub(crate) struct InstanceInner {
     store: *mut StoreOpaque,
     /// `None` for the context that stands for the host as a caller.

@@ -114,5 +114,5 @@ impl TableInst {
 pub(crate) fn checked_elements(total: usize, start: u64, len: u64) -> Option<core::ops::Range<usize>> {
     let end = start.checked_add(len)?;
     // In bounds, so it fits `usize`.
-    (end <= total as u64).then(|| start as usize..end as usize)
+    (end <= total as u64).then_some(start as usize..end as usize)
 }
