@@ -102,9 +102,11 @@ pub unsafe fn deregister_unwind_info(text_base: *mut u8) -> Result<(), ExternalU
         .binary_search_by_key(&(text_base as usize), |other| other.guard.text().start)
         .map_err(|_| ExternalUnwindInfoError::NotRegistered)?;
     let registration = registered.remove(index);
-    // Its table is freed without the lock.
+    // With the last registration goes the list's memory: nothing stays behind if this crate is unloaded then.
+    let list = if registered.is_empty() { core::mem::take(&mut *registered) } else { Vec::new() };
+    // Both are freed without the lock.
     drop(registered);
-    drop(registration);
+    drop((registration, list));
     Ok(())
 }
 
