@@ -7,7 +7,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use wasm_artifact::module::{DefinedMemory, EntityType, Export, Import};
 use wasm_artifact::types::{FuncType, Limits, MemoryType, ValType};
-use wasm_artifact::{CpuFeatures, EngineInfo, EntityIndex, FuncIndex, FuncRefIndex, Module, OptLevel, Parts, Tunables, TypeIndex, side_table, tables};
+use wasm_artifact::{
+    CpuFeatures, EngineInfo, EntityIndex, FuncIndex, FuncRefIndex, Module, OptLevel, Parts, Tunables,
+    TypeIndex, side_table, tables,
+};
 use wasm_engine::{Engine, Instance, Store};
 
 /// An artifact of a module without code.
@@ -54,7 +57,9 @@ impl Artifact {
         self.module.types.push(FuncType { params: [ValType::I32].into(), results: [].into() });
         let ty = EntityType::Func(TypeIndex(0));
         self.module.imports.push(Import { module: module.to_string(), name: name.to_string(), ty });
-        self.module.functions.push(wasm_artifact::module::Function { ty: TypeIndex(0), func_ref: Some(FuncRefIndex(0)) });
+        self.module
+            .functions
+            .push(wasm_artifact::module::Function { ty: TypeIndex(0), func_ref: Some(FuncRefIndex(0)) });
         self.module.num_imported_functions = 1;
         self.module.num_func_refs = 1;
         self.module.exports.push(Export { name: "run".to_string(), entity: EntityIndex::Func(FuncIndex(0)) });

@@ -34,8 +34,18 @@ impl Resources {
     pub fn assert_kept(&self, rounds: usize) {
         let now = Self::now();
         let lost = |before: usize, now: usize| before.saturating_sub(now);
-        assert!(lost(self.free_frames, now.free_frames) < rounds, "frames: {} -> {}", self.free_frames, now.free_frames);
-        assert!(lost(self.free_pages, now.free_pages) < rounds, "pages: {} -> {}", self.free_pages, now.free_pages);
+        assert!(
+            lost(self.free_frames, now.free_frames) < rounds,
+            "frames: {} -> {}",
+            self.free_frames,
+            now.free_frames
+        );
+        assert!(
+            lost(self.free_pages, now.free_pages) < rounds,
+            "pages: {} -> {}",
+            self.free_pages,
+            now.free_pages
+        );
         assert!(
             lost(now.heap_bytes, self.heap_bytes) < 16 * rounds,
             "heap bytes: {} -> {}",

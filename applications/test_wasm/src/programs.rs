@@ -95,16 +95,26 @@ pub fn bad_input() {
     let good = read("/guests/hello.cwasm");
     let mut flipped = good.clone();
     flipped[good.len() / 2] ^= 1;
-    let random: Vec<u8> = (0..4096u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let random: Vec<u8> =
+        (0..4096u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let files = [
         TemporaryFile::new("test_wasm_empty", b""),
         TemporaryFile::new("test_wasm_random", &random),
         TemporaryFile::new("test_wasm_cut", &good[..good.len() - 1]),
         TemporaryFile::new("test_wasm_flipped", &flipped),
         TemporaryFile::new("test_wasm_text", b"(module)"),
-        TemporaryFile::new("test_wasm_other_target", &crate::artifacts::Artifact::new().target("x86_64-linux").bytes()),
-        TemporaryFile::new("test_wasm_import", &crate::artifacts::Artifact::new().import("nobody", "has_this").bytes()),
-        TemporaryFile::new("test_wasm_large", &crate::artifacts::Artifact::new().import("host", "hello").memory(65536).bytes()),
+        TemporaryFile::new(
+            "test_wasm_other_target",
+            &crate::artifacts::Artifact::new().target("x86_64-linux").bytes(),
+        ),
+        TemporaryFile::new(
+            "test_wasm_import",
+            &crate::artifacts::Artifact::new().import("nobody", "has_this").bytes(),
+        ),
+        TemporaryFile::new(
+            "test_wasm_large",
+            &crate::artifacts::Artifact::new().import("host", "hello").memory(65536).bytes(),
+        ),
     ];
     let mut inputs: Vec<(Vec<&str>, &str)> = Vec::from([
         (Vec::from(["/no_such_file"]), "no such file"),
@@ -131,7 +141,11 @@ pub fn bad_input() {
     for (args, expected) in &inputs {
         let outcome = wasm_run(args);
         assert_eq!((outcome.status, outcome.out.as_str()), (1, ""), "{args:?}: {}", outcome.err);
-        assert!(outcome.err.starts_with("wasm_run: ") && outcome.err.contains(expected), "{args:?}: {}", outcome.err);
+        assert!(
+            outcome.err.starts_with("wasm_run: ") && outcome.err.contains(expected),
+            "{args:?}: {}",
+            outcome.err
+        );
         assert_eq!(outcome.err.matches('\n').count(), 1, "{args:?}: {}", outcome.err);
         let before = Resources::now();
         for _ in 0..ROUNDS {
