@@ -72,5 +72,5 @@ pub(crate) unsafe extern "C-unwind" fn called_instead(_frame: &mut FaultFrame) -
 unsafe extern "C-unwind" fn end_after_bad_call(frame: &mut FaultFrame) -> ! {
     fault::run_signal_handler(frame);
     panic_wrapper::report_fault(frame);
-    catch_unwind::resume_unwind(KillReason::Exception(frame.vector as u8))
+    panic_wrapper::unwind_from_fault(KillReason::Exception(frame.vector as u8))
 }

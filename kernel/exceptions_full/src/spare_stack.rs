@@ -117,7 +117,7 @@ fn end(frame: &FaultFrame, why: &str) -> ! {
 /// For [`called_instead`] only.
 unsafe extern "C-unwind" fn end_after_overflow(frame: &mut FaultFrame) -> ! {
     fault::run_signal_handler(frame);
-    catch_unwind::resume_unwind(KillReason::Exception(frame.vector as u8))
+    panic_wrapper::unwind_from_fault(KillReason::Exception(frame.vector as u8))
 }
 
 /// The registers of a function at the moment when it has just called another one.

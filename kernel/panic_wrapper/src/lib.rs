@@ -96,6 +96,12 @@ pub unsafe extern "C-unwind" fn fault_handler(frame: &mut FaultFrame) -> ! {
     give_up(unwind::start_unwinding_from_fault(payload(reason)))
 }
 
+/// Unwinds the current task for a fault that was reported already, from a function that stands in for what a frame of the task
+/// has called; callers that were compiled as never unwinding are passed over. If that is impossible, the task ends all the same.
+pub fn unwind_from_fault(reason: KillReason) -> ! {
+    give_up(unwind::start_unwinding_from_fault(payload(reason)))
+}
+
 /// Writes to the log which exception the current task has raised and who called whom, for one that cannot be unwound: its
 /// stack has overflowed, say. May be called on any stack; it needs none of the task's, and follows its frame pointers.
 pub fn report_fault(frame: &FaultFrame) {
