@@ -123,6 +123,41 @@ pub fn out_of_memory() {
     assert!(memory_in_use().0 + 16 >= before, "a failed attempt must give back what it took");
 }
 
+pub fn files_leave_memory_to_others() {
+    let dir = scratch("everything");
+    let before = memory_in_use().0;
+    let file = MemFile::create_new("f", &dir).unwrap();
+    let mut length = 0;
+    for step in [64 << 20, 1 << 20, PAGE_SIZE] {
+        while file.lock().truncate(length + step).is_ok() {
+            length += step;
+        }
+    }
+    assert!(length > 0);
+    // Growing took both the old and the new pages. Smaller files get the rest, but no more than that.
+    let mut others = 0;
+    for size in [1 << 20, PAGE_SIZE] {
+        let error = loop {
+            others += 1;
+            match MemFile::create_new(&format!("{others}"), &dir) {
+                Ok(small) => match small.lock().truncate(size) {
+                    Ok(()) => {}
+                    Err(error) => break FsError::Io(error),
+                },
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, FsError::Io(IoError::OutOfMemory));
+    }
+    // What it takes to run a program that removes them.
+    let room = memory::create_mapping(1 << 20, PteFlags::new().writable(true));
+    let task = spawn::new_task_builder(|()| 5, ()).spawn().expect("there is room for tasks");
+    assert!(task.join().is_ok() && room.is_ok());
+    drop((task, room, file));
+    remove("everything");
+    assert!(memory_in_use().0 + 64 >= before, "frames were lost");
+}
+
 pub fn times() {
     let dir = scratch("times");
     let file = MemFile::create_new("f", &dir).unwrap();

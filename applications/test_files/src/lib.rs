@@ -27,6 +27,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("a file of the boot archive is mapped in place", files::boot_file),
             ("a file can begin as mapped pages", files::from_mapped_pages),
             ("a file too large for memory is an error", files::out_of_memory),
+            ("files leave memory to others", files::files_leave_memory_to_others),
             ("files have the time of day", files::times),
             ("1,000 files leave nothing behind", files::no_leak),
             ("1,000 trees leave nothing behind", files::no_leak_of_trees),

@@ -1,6 +1,6 @@
 //! [`remove`].
 
-use crate::{Cause, Failure, at, entries};
+use crate::{Cause, Failure, at};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -45,13 +45,22 @@ pub fn remove(path: &Path, cwd: &DirRef, recursive: bool) -> Vec<Failure> {
             Some(FileOrDir::File(_)) => remove_file(&doomed.parent, &doomed.name),
             Some(FileOrDir::Dir(dir)) => match remove_dir(&doomed.parent, &doomed.name) {
                 Err(FsError::NotEmpty) if !doomed.emptied => {
-                    let inner: Vec<_> = entries(&dir)
-                        .into_iter()
-                        .map(|(name, _)| {
-                            let path = Path::new(&doomed.path).join(&name).into();
-                            Doomed { parent: dir.clone(), name, path, emptied: false }
-                        })
-                        .collect();
+                    // Files go at once, and only directories are noted for later: many files are often removed because
+                    // memory is short.
+                    let mut inner = Vec::new();
+                    let names = dir.lock().list();
+                    for name in names {
+                        let error = match remove_file(&dir, &name) {
+                            Ok(()) | Err(FsError::NotFound) => continue,
+                            Err(error) => error,
+                        };
+                        let path: String = Path::new(&doomed.path).join(&name).into();
+                        if error == FsError::IsADirectory {
+                            inner.push(Doomed { parent: dir.clone(), name, path, emptied: false });
+                        } else {
+                            failures.push(at(&path)(error));
+                        }
+                    }
                     work.push(Doomed { emptied: true, ..doomed });
                     work.extend(inner.into_iter().rev());
                     continue;

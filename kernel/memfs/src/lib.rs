@@ -6,7 +6,8 @@
 //! * A *fixed* file shows bytes that are in memory anyway, such as a file of the boot archive, without copying them. Writing to
 //!   it fails with [`IoError::ReadOnly`]. Removing it takes it out of the tree; the bytes stay where they are.
 //!
-//! Reading at or after the end yields zero bytes. Lack of memory is an error, and leaves the file as it was.
+//! Reading at or after the end yields zero bytes. Lack of memory is an error, and leaves the file as it was. Some memory is always
+//! left to others: enough to run programs that remove files.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -45,7 +46,7 @@ impl MemFile {
     /// Creates an empty file called `name` in `parent`. A file that has this name already is replaced.
     ///
     /// # Errors
-    /// The name is invalid or that of a directory, or `parent` has been removed.
+    /// The name is invalid or that of a directory, `parent` has been removed, or there is not enough memory.
     ///
     /// # Locking
     /// Takes the lock of `parent`.
@@ -56,7 +57,7 @@ impl MemFile {
     /// Creates an empty file called `name` in `parent`.
     ///
     /// # Errors
-    /// [`FsError::AlreadyExists`], [`FsError::InvalidName`], [`FsError::NameTooLong`], [`FsError::Removed`].
+    /// [`FsError::AlreadyExists`], [`FsError::InvalidName`], [`FsError::NameTooLong`], [`FsError::Removed`], or not enough memory.
     ///
     /// # Locking
     /// Takes the lock of `parent`.
@@ -103,6 +104,9 @@ impl MemFile {
 
     fn add(name: &str, parent: &DirRef, content: Content, replace: bool) -> Result<FileRef, FsError> {
         check_name(name)?;
+        if matches!(content, Content::Growing(_)) && !pages::may_take(0) {
+            return Err(FsError::Io(IoError::OutOfMemory));
+        }
         let times = NodeTimes::starting(fs_node::now());
         let file: FileRef =
             Arc::new(Mutex::new(MemFile { location: Location::new(name.to_string()), times, content }));

@@ -4,11 +4,28 @@ use crate::growing::Pages;
 use memory::{MappedPages, PAGE_SIZE, PteFlags, VirtualAddress};
 use spin::Once;
 
+/// The share of all memory that files leave to others, as a divisor, and its limits in pages. Files outlive programs; if they could
+/// have everything, there would be nothing left to run the program with that removes them. The least is several times what a small
+/// program takes: 65 pages of stack, 18 of thread-local storage, and its code.
+const KEPT_SHARE: usize = 16;
+const KEPT_AT_LEAST: usize = 512;
+const KEPT_AT_MOST: usize = 4096;
+
+/// Whether there is enough memory for `size` more bytes of files.
+pub fn may_take(size: usize) -> bool {
+    let memory::FrameStatistics { free, total, .. } = frame_allocator::statistics();
+    let kept = (total / KEPT_SHARE).clamp(KEPT_AT_LEAST, KEPT_AT_MOST);
+    size.div_ceil(PAGE_SIZE).saturating_add(kept) <= free
+}
+
 /// Pages of a growing file.
 pub type Backing = MappedPages;
 
 impl Pages for MappedPages {
     fn allocate(size: usize) -> Option<Self> {
+        if !may_take(size) {
+            return None;
+        }
         memory::create_mapping(size, PteFlags::new().valid(true).writable(true)).ok()
     }
 
