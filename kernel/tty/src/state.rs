@@ -127,6 +127,7 @@ impl State {
             return None;
         }
         match byte {
+            b'\r' | b'\n' | CTRL_D if !self.can_end_line() => self.refuse(echo),
             b'\r' | b'\n' => {
                 self.show(b'\n', echo);
                 self.line.push(b'\n');
@@ -159,10 +160,22 @@ impl State {
 
     fn has_room(&self, echo: &mut Vec<u8>) -> bool {
         let room = self.waiting + self.line.len() < INPUT_LIMIT;
-        if !room && self.echo {
-            echo.push(BELL);
+        if !room {
+            self.refuse(echo);
         }
         room
+    }
+
+    /// Whether the line can be handed over. One with something in it always can; empty lines and ends of the input count, too,
+    /// or holding down a key would fill the memory.
+    fn can_end_line(&self) -> bool {
+        !self.line.is_empty() || (self.waiting < INPUT_LIMIT && self.ready.len() < INPUT_LIMIT)
+    }
+
+    fn refuse(&self, echo: &mut Vec<u8>) {
+        if self.echo {
+            echo.push(BELL);
+        }
     }
 
     /// Shows a typed byte; control characters as `^C`.

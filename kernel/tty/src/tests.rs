@@ -225,3 +225,25 @@ fn readers_wait_for_the_keyboard() {
     bench.typed(b"\x04");
     assert_eq!(reader.join().unwrap(), expected);
 }
+
+#[test]
+fn empty_lines_and_ends_of_the_input_cannot_fill_the_memory() {
+    for key in [b'\r', 0x04] {
+        let bench = Bench::new();
+        bench.typed(&vec![key; 3 * INPUT_LIMIT]);
+        assert!(bench.shown().ends_with('\x07'));
+        let mut reads = 0;
+        while bench.slave.try_read(&mut [0]).is_some() {
+            reads += 1;
+        }
+        assert_eq!(reads, INPUT_LIMIT);
+        bench.typed(b"a\r");
+        assert_eq!(bench.line(), Some("a\n".to_string()), "there is room again");
+    }
+    // The last line that there was room for can be ended.
+    let bench = Bench::new();
+    bench.typed(&vec![b'x'; INPUT_LIMIT]);
+    bench.typed(b"\r\r");
+    assert_eq!(bench.slave.try_read(&mut vec![0; 2 * INPUT_LIMIT]), Some(INPUT_LIMIT + 1));
+    assert_eq!(bench.line(), None);
+}
