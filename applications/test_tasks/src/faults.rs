@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("faults of every kind", faults_of_every_kind),
     ("a call into nowhere", a_call_into_nowhere),
     ("a stack overflow ends its task, and drops what its outer callers own", a_stack_overflow_ends_its_task),
+    ("a stack overflow where nothing can panic ends its task", a_stack_overflow_where_nothing_can_panic),
     ("a nonsensical stack pointer ends its task only", a_nonsensical_stack_pointer),
     ("a breakpoint is passed", a_breakpoint_is_passed),
     ("the trap handler, 20,000 times in four tasks", the_trap_handler),
@@ -131,6 +132,30 @@ fn a_stack_overflow_ends_its_task() {
         assert!(dropped.load(Ordering::SeqCst), "what the outermost function owns was not dropped");
     }
     assert_eq!(value_of::<i32>(&spawn(|| 3)), 3, "tasks do not work any more");
+}
+
+/// Like [`recurse`], but the compiler sees that it never panics, and lays out no way to unwind through its callers.
+#[inline(never)]
+fn recurse_quietly(depth: usize) -> usize {
+    let [first, second, third, ..] = core::hint::black_box([depth; 64]);
+    if first == usize::MAX {
+        return 0;
+    }
+    recurse_quietly(second.wrapping_add(1)).wrapping_add(third)
+}
+
+fn a_stack_overflow_where_nothing_can_panic() {
+    let free_frames = || {
+        heap::trim();
+        frame_allocator::free_frames()
+    };
+    let overflow = || {
+        assert_eq!(exception_of(|| _ = core::hint::black_box(recurse_quietly(0))), PAGE_FAULT);
+    };
+    overflow();
+    let before = free_frames();
+    overflow();
+    assert_eq!(free_frames(), before, "free frames before and after");
 }
 
 fn a_nonsensical_stack_pointer() {

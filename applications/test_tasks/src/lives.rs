@@ -22,6 +22,8 @@ pub const TESTS: &[(&str, fn())] = &[
     ("no wake-up is lost", no_wake_up_is_lost),
     ("thread-local values are the task's own, and dropped", thread_locals),
     ("orphans are reaped", orphans_are_reaped),
+    ("an orphan whose value panics leaves the reaper alive", an_orphan_whose_value_panics),
+    ("the console's tasks cannot be killed", the_consoles_tasks_cannot_be_killed),
     ("a joined task leaves nothing", a_joined_task_leaves_nothing),
     ("10,000 tasks leave no frame behind", many_tasks_leave_no_frame_behind),
 ];
@@ -309,6 +311,35 @@ fn orphans_are_reaped() {
     wait_for("the task to exit", || task.has_exited());
     drop(task);
     assert!(task::get_task(id).is_none());
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("as the test wants, from the reaper");
+    }
+}
+
+fn an_orphan_whose_value_panics() {
+    for _ in 0..2 {
+        let task = spawn(|| PanicsWhenDropped);
+        let id = task.id;
+        drop(task);
+        wait_for("the orphan to be reaped", || task::get_task(id).is_none());
+    }
+    orphans_are_reaped();
+}
+
+fn the_consoles_tasks_cannot_be_killed() {
+    let mut found = 0;
+    for task in task::all_tasks().into_iter().filter_map(|(_, task)| task.upgrade()) {
+        if task.name == "console" || task.name == "console_input" {
+            found += 1;
+            assert!(task.kill(KillReason::Requested).is_err(), "{task} can be killed");
+        }
+    }
+    assert_eq!(found, 2);
 }
 
 fn a_joined_task_leaves_nothing() {

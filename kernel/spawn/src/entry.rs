@@ -117,6 +117,7 @@ fn run_tls_destructors() {
 /// Ends a task that cannot be unwound: nothing it owns is dropped.
 pub(crate) fn end_without_unwinding(task: ExitableTaskRef, reason: KillReason) -> ! {
     let mut value = ExitValue::Killed(reason);
+    task.keep_stack_and_code();
     if task.is_application() {
         // To drop the payload would need the application's code and a stack; both may be unusable. It is leaked.
         if let ExitValue::Killed(KillReason::Panic(info)) = &mut value {

@@ -33,7 +33,7 @@ use environment::Environment;
 use memory::MmiRef;
 use mod_mgmt::{AppCrateRef, CrateNamespace};
 use stack::Stack;
-use task::{InheritedStates, JoinableTaskRef, RunState, Task, TaskRef, scheduler};
+use task::{InheritedStates, JoinableTaskRef, Task, TaskRef, scheduler};
 
 pub use application::{SpawnError, new_application_task_builder};
 pub use bootstrap::{BootstrapTaskRef, init};
@@ -172,20 +172,19 @@ where
         // Last, since from here on the function and its argument are the task's, and the task exists.
         let start = Box::new(entry::Start { func: self.func, argument: self.argument });
         let task = TaskRef::create(task, entry::end_without_unwinding);
-        // SAFETY: the task is new, so its stack is unused, and nothing else sets where it starts.
-        unsafe { entry::prepare(&task, start, self.entry) };
-        if self.idle {
-            scheduler::set_idle_task(self.pin_on_cpu.unwrap_or_else(cpu::current_cpu), &task);
-        } else {
+        if !self.idle {
             match self.pin_on_cpu {
                 Some(cpu) => scheduler::pin(cpu, &task),
                 None => scheduler::assign_home(&task),
             }
-            if !self.blocked {
-                // It is in state Initing, from which this makes it ready.
-                let state = task.unblock();
-                debug_assert_eq!(state, Ok(RunState::Initing));
-            }
+        }
+        // SAFETY: the task is new, so its stack is unused, and nothing else sets where it starts.
+        unsafe { entry::prepare(&task, start, self.entry) };
+        if self.idle {
+            scheduler::set_idle_task(self.pin_on_cpu.unwrap_or_else(cpu::current_cpu), &task);
+        } else if !self.blocked {
+            // It is in state Initing, from which this makes it ready, unless somebody who asked it to end was faster.
+            let _ = task.unblock();
         }
         Ok(task)
     }

@@ -62,6 +62,14 @@ impl ExitableTaskRef {
         self.exit(ExitValue::Completed(value))
     }
 
+    /// Keeps the task's stack, and the code of the application that it is part of, for ever. For a task that ends without
+    /// being unwound: what its frames own was not dropped, so others may still have pointers to it (a wait queue's entry is
+    /// on the stack) and to the application's functions (a callback that a value would have withdrawn).
+    pub fn keep_stack_and_code(&self) {
+        core::mem::forget(self.task.internals().inner.lock().kstack.take());
+        core::mem::forget(self.task.app_crate.clone());
+    }
+
     /// Ends the task before its time.
     pub fn mark_as_killed(self, reason: KillReason) -> ! {
         self.exit(ExitValue::Killed(reason))
@@ -75,20 +83,21 @@ impl ExitableTaskRef {
         // From here on the task must not be preempted: it would not be continued.
         let interrupts = hold_interrupts();
         let internals = task.internals();
-        let (joiner, waker, former) = {
+        let (waker, former) = {
             let mut inner = internals.inner.lock();
             let former = inner.exit_value.replace(value);
             internals.set_runstate(RunState::Exited);
-            (inner.joiner.take(), inner.waker.take(), former)
+            if let Some(joiner) = &inner.joiner {
+                // It stays where it is until this task is reaped: if the joiner was ended meanwhile, that may be the last
+                // reference to it, and dropping it here, with interrupts off, could unload its program.
+                let _ = TaskRef(joiner.clone()).unblock();
+            }
+            (inner.waker.take(), former)
         };
         debug_assert!(former.is_none(), "a task exits once");
         if !internals.joinable.load(Ordering::SeqCst) {
             // If the joiner let go of it just now, one of the two is the first.
             internals.appoint_reaper(Reaper::ReaperTask);
-        }
-        if let Some(joiner) = joiner {
-            let joiner = TaskRef(joiner);
-            let _ = joiner.unblock();
         }
         if let Some(waker) = waker {
             waker.wake();
@@ -205,7 +214,12 @@ pub fn reap_one_orphan() {
                 alloc::sync::Arc::increment_strong_count(orphan.as_ptr());
                 TaskRef(alloc::sync::Arc::from_raw(orphan.as_ptr()))
             };
-            drop(crate::join::reap(&orphan));
+            // What the task left is code of whoever spawned it, whose panic must not end the reaper. (The panic was reported
+            // where it happened.) Its reason is dropped before the orphan, which keeps the code.
+            drop(catch_unwind::catch_unwind_with_arg(
+                |orphan: &TaskRef| drop(crate::join::reap(orphan)),
+                &orphan,
+            ));
         }
     }) else {
         return;

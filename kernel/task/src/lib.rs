@@ -87,7 +87,10 @@ impl TaskRef {
     /// # Errors
     /// The task has ended already, or is one that the kernel cannot do without.
     pub fn kill(&self, reason: KillReason) -> Result<(), &'static str> {
-        if self.is_an_idle_task || exit::is_reaper(self) {
+        if self.is_an_idle_task
+            || exit::is_reaper(self)
+            || self.internals().indispensable.load(Ordering::Relaxed)
+        {
             return Err("the kernel needs this task");
         }
         if self.has_exited() {
@@ -103,6 +106,11 @@ impl TaskRef {
         self.internals().kill_requested.store(true, Ordering::SeqCst);
         let _ = self.unblock();
         Ok(())
+    }
+
+    /// Makes [`Self::kill`] refuse to end the task. For tasks without which nobody could use the system any more.
+    pub fn make_indispensable(&self) {
+        self.internals().indispensable.store(true, Ordering::Relaxed);
     }
 
     /// Whether the task was asked to end and can still follow: of the current task, that it does not unwind already.
@@ -149,6 +157,10 @@ impl TaskRef {
         let internals = self.internals();
         let before = match internals.change_runstate(RunState::Blocked, RunState::Runnable) {
             Ok(()) => RunState::Blocked,
+            // While `spawn` is still making the task there is no place where it could start; `spawn` unblocks it then.
+            Err(RunState::Initing) if internals.saved_sp.load(Ordering::Acquire) == 0 => {
+                return Err(RunState::Initing);
+            }
             Err(RunState::Initing) => {
                 internals.change_runstate(RunState::Initing, RunState::Runnable)?;
                 RunState::Initing

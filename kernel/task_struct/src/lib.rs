@@ -132,6 +132,8 @@ pub struct Internals {
     pub stack_top: AtomicUsize,
     /// Somebody asked the task to end.
     pub kill_requested: AtomicBool,
+    /// The task must not be asked to end.
+    pub indispensable: AtomicBool,
     /// Somebody wants the interrupt hook to be called at timer ticks while the task runs.
     pub interrupt_requested: AtomicBool,
     /// Whether a `JoinableTaskRef` exists.
@@ -260,6 +262,7 @@ impl Task {
                 stack_bottom: AtomicUsize::new(bounds.start),
                 stack_top: AtomicUsize::new(bounds.end),
                 kill_requested: AtomicBool::new(false),
+                indispensable: AtomicBool::new(false),
                 interrupt_requested: AtomicBool::new(false),
                 joinable: AtomicBool::new(false),
                 reaper: AtomicU8::new(Reaper::Nobody as u8),
