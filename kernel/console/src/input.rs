@@ -61,10 +61,20 @@ pub fn start(master: Master) -> Result<(), String> {
     let task =
         spawn::new_task_builder(pass_on, (master, by_interrupt)).name("console_input".to_string()).spawn();
     // Nobody waits for the task: it runs for ever.
-    task.map(drop).map_err(|reason| reason.to_string())
+    task.map(|task| task.make_indispensable()).map_err(|reason| reason.to_string())
 }
 
 fn pass_on((master, by_interrupt): (Master, bool)) {
+    loop {
+        // Echo and input need memory. If there is none, some keys are lost, and the next ones may do better.
+        let arguments = (&master, by_interrupt);
+        if let Err(reason) = catch_unwind::catch_unwind_with_arg(pass_on_until_panic, arguments) {
+            log::error!("console: input was lost: {reason}");
+        }
+    }
+}
+
+fn pass_on_until_panic((master, by_interrupt): (&Master, bool)) {
     let mut bytes = [0; CAPACITY];
     loop {
         let length = {

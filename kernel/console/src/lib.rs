@@ -9,6 +9,7 @@
 //!
 //! # Invariants
 //! * Output is not buffered: when a write returns, the device has the bytes, so nothing is lost when the machine is switched off.
+//! * Neither task can be killed, and both survive a panic, such as one for lack of memory: else nobody could type any more.
 //! * Bytes that arrive faster than they are passed on stay in the device, which makes the sender wait.
 #![no_std]
 
@@ -64,8 +65,8 @@ pub fn start(command: Option<&str>) -> Result<JoinableTaskRef, String> {
     });
     input::start(tty.master())?;
     let command = command.map(String::from);
-    spawn::new_task_builder(session::run, command)
-        .name("console".to_string())
-        .spawn()
-        .map_err(|reason| reason.to_string())
+    let task = spawn::new_task_builder(session::run, command).name("console".to_string()).spawn()?;
+    // Without it a shell that ends would be the last one, and nothing would switch the machine off.
+    task.make_indispensable();
+    Ok(task)
 }

@@ -20,8 +20,10 @@ pub fn run(command: Option<String>) {
     let arguments = command.map_or(Vec::new(), |line| vec!["-c".to_string(), line]);
     let interactive = arguments.is_empty();
     loop {
-        match run_shell(arguments.clone()) {
-            Ok(status) => power::exit_with_status(status),
+        // What it takes to start a shell may panic for lack of memory, which whoever has it may give back meanwhile.
+        match catch_unwind::catch_unwind_with_arg(run_shell, arguments.as_slice()) {
+            Ok(Ok(status)) => power::exit_with_status(status),
+            Ok(Err(reason)) => eprintln!("console: the shell: {reason}"),
             Err(reason) => eprintln!("console: the shell: {reason}"),
         }
         if !interactive {
@@ -33,13 +35,13 @@ pub fn run(command: Option<String>) {
 }
 
 /// Runs the shell once, and returns its status.
-fn run_shell(arguments: Vec<String>) -> Result<u8, String> {
+fn run_shell(arguments: &[String]) -> Result<u8, String> {
     let namespace = mod_mgmt::create_application_namespace(None).map_err(|reason| reason.to_string())?;
     let names = namespace.dir().lock().list();
     let name = names.iter().find(|name| name.starts_with(SHELL)).ok_or("it is not in the boot archive")?;
     let shell = spawn::new_application_task_builder(Path::new(name), Some(namespace))
         .map_err(|reason| reason.to_string())?
-        .argument(arguments)
+        .argument(arguments.to_vec())
         .spawn()?;
     match shell.join()? {
         ExitValue::Completed(value) => match value.downcast_ref::<isize>() {
