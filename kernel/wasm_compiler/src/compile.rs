@@ -50,6 +50,8 @@ pub(crate) enum CallTarget {
     Function(u32),
     /// The trampoline of a builtin.
     Builtin(Builtin),
+    /// In an entry trampoline: the function that a copy of it is for.
+    Callee,
 }
 
 /// Code starts at multiples of this many bytes: what a processor fetches at once.
@@ -58,6 +60,7 @@ const CODE_ALIGNMENT: u32 = 16;
 /// Namespaces of Cranelift's names.
 const FUNCTIONS: u32 = 0;
 const BUILTINS: u32 = 1;
+const CALLEE: u32 = 2;
 
 impl CallTarget {
     /// Its name in Cranelift's tables.
@@ -65,6 +68,7 @@ impl CallTarget {
         match self {
             CallTarget::Function(index) => UserExternalName::new(FUNCTIONS, index),
             CallTarget::Builtin(builtin) => UserExternalName::new(BUILTINS, builtin as u32),
+            CallTarget::Callee => UserExternalName::new(CALLEE, 0),
         }
     }
 
@@ -72,6 +76,7 @@ impl CallTarget {
         match name.namespace {
             FUNCTIONS => Some(CallTarget::Function(name.index)),
             BUILTINS => Builtin::ALL.get(name.index as usize).copied().map(CallTarget::Builtin),
+            CALLEE => Some(CallTarget::Callee),
             _ => None,
         }
     }
@@ -115,7 +120,7 @@ impl Compiler {
         scratch.context.clear();
         match job {
             Job::Function(index) => FunctionTranslator::translate(self, translation, index, scratch)?,
-            Job::ArrayToWasm(index) => trampoline::array_to_wasm(&*self.isa, translation, index, scratch),
+            Job::ArrayToWasm(ty) => trampoline::array_to_wasm(&*self.isa, translation, ty, scratch),
             Job::WasmToArray(ty) => trampoline::wasm_to_array(&*self.isa, translation, ty, scratch),
         }
         let what = || match job {
@@ -124,9 +129,7 @@ impl Compiler {
                 let name = translation.names.get(&index).copied().unwrap_or_default();
                 format!("function {} {name}", index.0)
             }
-            Job::ArrayToWasm(index) => {
-                format!("the entry trampoline of function {}", translation.module.func_index(index).0)
-            }
+            Job::ArrayToWasm(ty) => format!("the entry trampoline of type {}", ty.0),
             Job::WasmToArray(ty) => format!("the exit trampoline of type {}", ty.0),
         };
         self.emit(scratch, &what)

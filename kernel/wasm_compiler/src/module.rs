@@ -4,7 +4,7 @@ use crate::abi::wasm_signature;
 use crate::image::{self, Segment};
 use crate::{CompileError, Compiler};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use cranelift_codegen::ir::Signature;
@@ -42,8 +42,8 @@ pub struct ModuleTranslation<'a> {
 pub(crate) enum Job {
     /// A function of the module.
     Function(DefinedFuncIndex),
-    /// The trampoline by which the host calls a function of the module.
-    ArrayToWasm(DefinedFuncIndex),
+    /// The trampoline by which the host calls functions of a type that the module defines: the pattern of one per function.
+    ArrayToWasm(TypeIndex),
     /// The trampoline by which wasm calls host functions of a type.
     WasmToArray(TypeIndex),
 }
@@ -68,6 +68,11 @@ impl ModuleTranslation<'_> {
             Job::Function(index) => self.bodies[index.index()].1.range().len(),
             Job::ArrayToWasm(_) | Job::WasmToArray(_) => 0,
         }
+    }
+
+    /// The defined functions that can become values, and their types.
+    pub(crate) fn escaping_functions(&self) -> impl Iterator<Item = (DefinedFuncIndex, TypeIndex)> {
+        escaping_functions(&self.module)
     }
 
     pub(crate) fn func_type(&self, ty: TypeIndex) -> &FuncType {
@@ -336,14 +341,14 @@ impl<'a> Reader<'a> {
         names.retain(|index, _| index.index() < module.functions.len());
 
         let canonical_types = canonical_types(&module.types);
-        let defined = || (0..module.num_defined_functions()).map(DefinedFuncIndex);
-        let escaping =
-            defined().filter(|&index| module.functions[module.func_index(index).index()].func_ref.is_some());
+        let defined = (0..module.num_defined_functions()).map(DefinedFuncIndex);
+        let entry_types: BTreeSet<TypeIndex> =
+            escaping_functions(&module).map(|(_, ty)| canonical_types[ty.index()]).collect();
         let own_trampoline =
             (0..).map(TypeIndex).zip(&canonical_types).filter(|(ty, canonical)| ty == *canonical);
-        let jobs = defined()
+        let jobs = defined
             .map(Job::Function)
-            .chain(escaping.map(Job::ArrayToWasm))
+            .chain(entry_types.into_iter().map(Job::ArrayToWasm))
             .chain(own_trampoline.map(|(ty, _)| Job::WasmToArray(ty)))
             .collect();
         let offsets =
@@ -351,6 +356,14 @@ impl<'a> Reader<'a> {
         let signatures = module.types.iter().map(wasm_signature).collect();
         Ok(ModuleTranslation { module, offsets, signatures, canonical_types, bodies, names, rodata, jobs })
     }
+}
+
+/// The defined functions that can become values, and their types.
+fn escaping_functions(module: &Module) -> impl Iterator<Item = (DefinedFuncIndex, TypeIndex)> {
+    let defined = module.functions.iter().skip(module.num_imported_functions as usize);
+    let escaping =
+        (0..).map(DefinedFuncIndex).zip(defined).filter(|(_, function)| function.func_ref.is_some());
+    escaping.map(|(index, function)| (index, function.ty))
 }
 
 /// For each type the first one equal to it.

@@ -12,7 +12,7 @@ use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::FunctionBuilder;
 use wasm_artifact::builtins::{Builtin, BuiltinParam, BuiltinResult, GROW_TRAPPED};
 use wasm_artifact::vmctx::{ValRaw, field};
-use wasm_artifact::{DefinedFuncIndex, Trap, TypeIndex};
+use wasm_artifact::{Trap, TypeIndex};
 
 /// Bytes per value in the array of an array call.
 const VALUE_SIZE: i32 = size_of::<ValRaw>() as i32;
@@ -50,14 +50,13 @@ pub(crate) fn import(builder: &mut FunctionBuilder<'_>, target: CallTarget, sign
     })
 }
 
-/// Array ABI in, wasm ABI out: how the host calls a function of the module.
+/// Array ABI in, wasm ABI out: how the host calls a function of this type. It calls [`CallTarget::Callee`].
 pub(crate) fn array_to_wasm(
     isa: &dyn TargetIsa,
     translation: &ModuleTranslation<'_>,
-    index: DefinedFuncIndex,
+    ty_index: TypeIndex,
     scratch: &mut Scratch,
 ) {
-    let ty_index = translation.module.functions[translation.module.func_index(index).index()].ty;
     let ty = translation.func_type(ty_index);
     build(isa, scratch, array_signature(), |builder, regions, params| {
         let &[vmctx, caller_vmctx, values, _len] = params else {
@@ -97,8 +96,7 @@ pub(crate) fn array_to_wasm(
             builder.ins().store(value_flags, value, store, offset as i32);
         }
 
-        let callee =
-            import(builder, CallTarget::Function(index.0), translation.signatures[ty_index.index()].clone());
+        let callee = import(builder, CallTarget::Callee, translation.signatures[ty_index.index()].clone());
         let signature = builder.func.dfg.ext_funcs[callee].signature;
         let results: alloc::vec::Vec<BlockArg> =
             (0..ty.results.len() as u32).map(BlockArg::TryCallRet).collect();
