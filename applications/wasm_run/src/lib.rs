@@ -13,6 +13,8 @@
 extern crate alloc;
 
 mod arguments;
+#[cfg(target_os = "theseus")]
+mod own_task;
 mod program;
 
 use alloc::string::String;
@@ -74,5 +76,9 @@ pub fn run(args: &[String], streams: Streams) -> isize {
 /// The application: called by the shell with the arguments after its name.
 #[cfg(target_os = "theseus")]
 pub fn main(args: alloc::vec::Vec<String>) -> isize {
-    run(&args, Streams { out: app_io::print_to_stdout_args, err: app_io::print_to_stderr_args })
+    let streams = Streams { out: app_io::print_to_stdout_args, err: app_io::print_to_stderr_args };
+    own_task::run(move || run(&args, streams)).unwrap_or_else(|reason| {
+        (streams.err)(format_args!("wasm_run: {reason}\n"));
+        1
+    })
 }

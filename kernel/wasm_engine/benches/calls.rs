@@ -51,7 +51,9 @@ fn bench(config: &Config, title: &str) -> Result<()> {
         (0..CALLS).for_each(|_| nop.call(&mut store, ()).unwrap())
     });
     measure("host -> wasm, typed, (i32, i64) -> f32", CALLS, || {
-        (0..CALLS).for_each(|_| drop(black_box(params.call(&mut store, black_box((1, 2))).unwrap())));
+        (0..CALLS).for_each(|_| {
+            black_box(params.call(&mut store, black_box((1, 2))).unwrap());
+        });
     });
     let untyped = *nop.func();
     measure("host -> wasm, untyped, nothing", CALLS, || {
@@ -82,10 +84,14 @@ fn bench(config: &Config, title: &str) -> Result<()> {
     measure("Store::new and drop", STORES, || (0..STORES).for_each(|_| drop(Store::new(&engine, ()))));
     let empty = linker.instantiate_pre(&Module::new(&engine, "(module)")?)?;
     measure("store, empty instance, drop", STORES, || {
-        (0..STORES).for_each(|_| drop(empty.instantiate(Store::new(&engine, ())).unwrap()));
+        (0..STORES).for_each(|_| {
+            black_box(empty.instantiate(Store::new(&engine, ())).unwrap());
+        });
     });
     measure("store, instance with 1 page, drop", STORES, || {
-        (0..STORES).for_each(|_| drop(pre.instantiate(Store::new(&engine, ())).unwrap()));
+        (0..STORES).for_each(|_| {
+            black_box(pre.instantiate(Store::new(&engine, ())).unwrap());
+        });
     });
     let artifact = module.serialize()?;
     const LOADS: u32 = 1_000;
