@@ -23,6 +23,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("a program is loaded, runs and goes", a_program_is_loaded_runs_and_goes),
             ("loading and unloading leaks nothing", loading_and_unloading_leaks_nothing),
             ("a program takes its libraries along", a_program_takes_its_libraries_along),
+            ("every crate comes and goes", every_crate_comes_and_goes),
             ("two runs have variables of their own", two_runs_have_variables_of_their_own),
             ("no loaded page is writable and executable", no_loaded_page_is_writable_and_executable),
             ("a panic unwinds out of a loaded crate", a_panic_unwinds_out_of_a_loaded_crate),
@@ -84,6 +85,25 @@ fn a_program_takes_its_libraries_along() {
     }
     before.assert_same_now();
     before.assert_no_leak_since(ROUNDS);
+}
+
+fn every_crate_comes_and_goes() {
+    const ROUNDS: usize = 10;
+    let namespace = application_namespace();
+    for part in [&namespace, namespace.recursive_namespace().expect("it has a parent")] {
+        for file in part.dir().get_file_and_dir_names_starting_with("") {
+            let Some(name) = file.strip_suffix(".o") else { continue };
+            let load = || part.load_crate_by_name(name).unwrap_or_else(|error| panic!("{error}"));
+            // The first round lets tables grow to what they will need.
+            drop(load());
+            let before = State::now();
+            for _ in 0..ROUNDS {
+                drop(load());
+            }
+            before.assert_same_now();
+            before.assert_no_leak_since(ROUNDS);
+        }
+    }
 }
 
 fn two_runs_have_variables_of_their_own() {

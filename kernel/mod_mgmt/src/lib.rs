@@ -28,6 +28,8 @@
 //!
 //! *What whoever unloads a crate promises:* that no pointer into it is left. Values that are used after a program's end
 //! (say, what it returned) must not have code of the program behind them; callbacks are withdrawn by their owners' `Drop`.
+//! Static variables are not dropped, as everywhere in Rust: what they own on the heap when their crate goes is lost, so a crate
+//! that may go must give that back by itself.
 //!
 //! # One crate, one copy; one program, one copy per run
 //! Crates that others link with exist once, with one set of variables. Programs are loaded anew for each run and are never
