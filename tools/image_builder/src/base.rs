@@ -28,6 +28,7 @@ pub fn crates_of_library(library: &[u8]) -> Outcome<BTreeSet<String>> {
 /// in place; loaded crates need them, so they count as exported.
 pub fn symbol_table(image: &[u8]) -> Outcome<Vec<u8>> {
     let image = ElfFile64::<LittleEndian>::parse(image)?;
+    check_thread_local_block(&image)?;
     let mut exported = BTreeMap::new();
     let mut private = Vec::new();
     for symbol in image.symbols() {
@@ -58,4 +59,19 @@ pub fn symbol_table(image: &[u8]) -> Outcome<Vec<u8>> {
     }
     private.extend(exported.into_values());
     Ok(BaseSymbols::encode(&private))
+}
+
+/// Makes sure that the linker and the kernel agree where thread-local variables are: they do if the block begins at a
+/// multiple of its alignment.
+fn check_thread_local_block(image: &ElfFile64<'_, LittleEndian>) -> Outcome<()> {
+    for header in image.elf_program_headers() {
+        let (start, alignment) = (header.p_vaddr.get(LittleEndian), header.p_align.get(LittleEndian).max(1));
+        if header.p_type.get(LittleEndian) == elf::PT_TLS && !start.is_multiple_of(alignment) {
+            return Err(format!(
+                "PT_TLS begins at {start:#x}: align .tdata to {alignment} in the linker script"
+            )
+            .into());
+        }
+    }
+    Ok(())
 }
