@@ -35,6 +35,11 @@
 //! Crates that others link with exist once, with one set of variables. Programs are loaded anew for each run and are never
 //! linked with, so two runs of a program do not share variables. (Upstream Theseus refuses the second run.)
 //!
+//! # Compared with upstream
+//! Names and signatures are upstream Theseus' where the meaning is the same; so some functions take an `MmiRef` that is not
+//! needed, since there is one address space. Errors are a [`LoadError`]. Symbols are looked up by their mangled names, and a
+//! [`LoadedSection`] is made when one is asked for, instead of one for each of a crate's thousands of symbols.
+//!
 //! # Locks
 //! One task loads at a time ([`set_wait_hook`] says what the others do meanwhile). The tables themselves are locked for
 //! microseconds, with interrupts disabled; dropping a crate takes those locks, so no crate is dropped under them.
