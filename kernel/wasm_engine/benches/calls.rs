@@ -1,7 +1,8 @@
-//! What calls, traps and instances cost, in nanoseconds per operation: the best of some repetitions.
+//! What calls, traps and instances cost, in nanoseconds per operation: the best of many short repetitions, of which some
+//! are undisturbed even on a busy machine.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wasm_engine::*;
 
 const MODULE: &str = r#"
@@ -23,10 +24,14 @@ const MODULE: &str = r#"
         (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))
 "#;
 
+/// How long each operation is repeated.
+const TIME_FOR_EACH: Duration = Duration::from_millis(700);
+
 /// Prints what one of the `count` operations that `action` does costs.
 fn measure(name: &str, count: u32, mut action: impl FnMut()) {
     let mut best = f64::INFINITY;
-    for _ in 0..7 {
+    let begin = Instant::now();
+    while begin.elapsed() < TIME_FOR_EACH {
         let start = Instant::now();
         action();
         best = best.min(start.elapsed().as_nanos() as f64 / f64::from(count));
@@ -46,7 +51,7 @@ fn bench(config: &Config, title: &str) -> Result<()> {
     let instance = pre.instantiate(&mut store)?;
     let nop = instance.get_typed_func::<(), ()>(&mut store, "nop")?;
     let params = instance.get_typed_func::<(i32, i64), f32>(&mut store, "params")?;
-    const CALLS: u32 = 1_000_000;
+    const CALLS: u32 = 5_000;
     measure("host -> wasm, typed, nothing", CALLS, || {
         (0..CALLS).for_each(|_| nop.call(&mut store, ()).unwrap())
     });
@@ -63,7 +68,7 @@ fn bench(config: &Config, title: &str) -> Result<()> {
         let function = instance.get_typed_func::<i32, ()>(&mut store, export)?;
         measure(&format!("wasm -> host, {name}"), CALLS, || function.call(&mut store, CALLS as i32).unwrap());
     }
-    const TRAPS: u32 = 10_000;
+    const TRAPS: u32 = 20;
     let unreachable = instance.get_typed_func::<(), ()>(&mut store, "unreachable")?;
     measure("trap: unreachable", TRAPS, || {
         (0..TRAPS).for_each(|_| drop(unreachable.call(&mut store, ()).unwrap_err()))
@@ -80,7 +85,7 @@ fn bench(config: &Config, title: &str) -> Result<()> {
     });
     let grow = instance.get_typed_func::<i32, i32>(&mut store, "grow")?;
     measure("memory.grow by 0", CALLS, || (0..CALLS).for_each(|_| drop(grow.call(&mut store, 0))));
-    const STORES: u32 = 10_000;
+    const STORES: u32 = 50;
     measure("Store::new and drop", STORES, || (0..STORES).for_each(|_| drop(Store::new(&engine, ()))));
     let empty = linker.instantiate_pre(&Module::new(&engine, "(module)")?)?;
     measure("store, empty instance, drop", STORES, || {
@@ -94,7 +99,7 @@ fn bench(config: &Config, title: &str) -> Result<()> {
         });
     });
     let artifact = module.serialize()?;
-    const LOADS: u32 = 1_000;
+    const LOADS: u32 = 10;
     measure("Module::deserialize and drop", LOADS, || {
         // SAFETY: the engine has just made the artifact.
         (0..LOADS).for_each(|_| drop(unsafe { Module::deserialize(&engine, &artifact) }.unwrap()));
