@@ -1,65 +1,79 @@
-//! What a test has to leave as it found it.
+//! What is made and dropped a thousand times leaves nothing behind.
 
-use alloc::string::String;
+use crate::guest::{Guest, engine, module, start, trap_of};
+use ktest_system::leaves_nothing;
+use wasm_engine::{Engine, Linker, Store, Trap};
 
-/// What was free and loaded at some moment.
-pub struct Resources {
-    free_frames: usize,
-    free_pages: usize,
-    heap_bytes: usize,
-    crates: usize,
-    tasks: usize,
-    code_ranges: usize,
+/// How often each thing is done.
+const TIMES: usize = 1000;
+
+/// A guest and the function of it that is called, with its argument; `hello` imports something, so it has a test of its own.
+const GUESTS: [(&str, &str, &[i32]); 4] = [
+    ("fib", "fib", &[5]),
+    ("memory", "grow", &[3]),
+    ("test_traps", "table_grow", &[100]),
+    ("test_small", "grow", &[1]),
+];
+
+/// Runs `action`, and checks that as many ranges of wasm code are registered afterwards as before.
+fn leaves_nothing_of_wasm(mut action: impl FnMut()) {
+    let before = wasm_unwind::registered();
+    leaves_nothing(&mut action);
+    assert_eq!(wasm_unwind::registered(), before, "ranges of wasm code");
 }
 
-impl Resources {
-    /// As it is now.
-    pub fn now() -> Self {
-        let heap = heap::statistics();
-        let areas = page_allocator::statistics();
-        let crates = task::with_current_task(|task| task.get_namespace().crate_names(true).len());
-        Self {
-            // Memory that the heap maps and keeps is no leak.
-            free_frames: frame_allocator::free_frames() + heap.mapped / memory::PAGE_SIZE,
-            free_pages: areas.iter().filter(|area| area.name != "heap").map(|area| area.free).sum(),
-            heap_bytes: heap.in_use,
-            crates: crates.unwrap_or(0),
-            tasks: task::all_tasks().len(),
-            code_ranges: wasm_unwind::registered(),
+/// Calls the function of the guest, whatever comes of it.
+fn call(guest: &mut Guest, function: &str, args: &[i32]) {
+    let args: alloc::vec::Vec<_> = args.iter().map(|arg| (*arg).into()).collect();
+    guest.call(function, &args).expect("it does not trap");
+}
+
+pub(crate) fn instances() {
+    let engine = engine();
+    let modules = GUESTS.map(|(name, ..)| module(&engine, name));
+    leaves_nothing_of_wasm(|| {
+        for round in 0..TIMES {
+            let which = round % GUESTS.len();
+            let (_, function, args) = GUESTS[which];
+            call(&mut Guest::of(&modules[which]), function, args);
         }
-    }
-
-    /// Fails if something was lost in `rounds` rounds since this was made. Caches may have been filled once, so the bound is
-    /// less than one of each per round, which any leak of a round exceeds.
-    pub fn assert_kept(&self, rounds: usize) {
-        let now = Self::now();
-        let lost = |before: usize, now: usize| before.saturating_sub(now);
-        assert!(
-            lost(self.free_frames, now.free_frames) < rounds,
-            "frames: {} -> {}",
-            self.free_frames,
-            now.free_frames
-        );
-        assert!(
-            lost(self.free_pages, now.free_pages) < rounds,
-            "pages: {} -> {}",
-            self.free_pages,
-            now.free_pages
-        );
-        assert!(
-            lost(now.heap_bytes, self.heap_bytes) < 16 * rounds,
-            "heap bytes: {} -> {}",
-            self.heap_bytes,
-            now.heap_bytes
-        );
-        assert_eq!(self.crates, now.crates, "loaded crates: {}", loaded());
-        assert!(now.tasks <= self.tasks, "tasks: {} -> {}", self.tasks, now.tasks);
-        assert_eq!(self.code_ranges, now.code_ranges, "code ranges");
-    }
+    });
 }
 
-fn loaded() -> String {
-    let names = task::with_current_task(|task| task.get_namespace().crate_names(true));
-    let names = names.unwrap_or_default();
-    names.iter().map(|name| alloc::format!("{name} ")).collect()
+pub(crate) fn modules() {
+    leaves_nothing_of_wasm(|| {
+        for round in 0..TIMES {
+            let (name, function, args) = GUESTS[round % GUESTS.len()];
+            // With an engine of its own, each time.
+            call(&mut Guest::new(name), function, args);
+        }
+    });
+}
+
+/// An instance of `hello` that is run.
+fn hello(engine: &Engine, panics: bool) {
+    let mut linker = Linker::new(engine);
+    linker
+        .func_wrap("host", "hello", move |_: i32| assert!(!panics, "the host panics"))
+        .expect("the name is free");
+    let mut store = Store::new(engine, ());
+    let instance = linker.instantiate(&mut store, &module(engine, "hello")).expect("its one import is there");
+    let run = instance.get_typed_func::<(), ()>(&mut store, "run").expect("it has this type");
+    run.call(&mut store, ()).expect("it does not trap");
+}
+
+pub(crate) fn failures() {
+    let engine = engine();
+    leaves_nothing_of_wasm(|| {
+        for _ in 0..TIMES / 4 {
+            hello(&engine, false);
+            // A panic that leaves engine, store and linker on its way to being caught.
+            assert!(catch_unwind::catch_unwind(|| hello(&engine, true)).is_err());
+            let error = Guest::new("traps").call("stack_overflow", &[]).expect_err("it never returns");
+            assert_eq!(trap_of(&error), Trap::StackOverflow);
+            // And a task that ends with all of it.
+            let of_task = engine.clone();
+            let _ = start(move || hello(&of_task, true)).join();
+        }
+    });
 }

@@ -1,40 +1,68 @@
-//! In-kernel tests of the WebAssembly engine and of `wasm_run`.
+//! In-kernel tests of the WebAssembly engine, and of the program `wasm_run`.
 //!
-//! What the engine does is tested on Linux, with the official suite; here it is tested that it does so on this kernel: with
-//! its pages, exceptions, unwinder, tasks and loader. The modules are those of the folder `guests`, compiled by `wasmc`.
+//! What the engine computes is tested on Linux, by the official test-suite. Here it is about what only a kernel shows: traps by
+//! real exceptions, panics through the kernel's unwinder, tasks that are preempted, memory that comes back. The guests are
+//! `guests/*.wat`, compiled, in the image's `/guests`.
+//!
+//! This suite links the engine, which therefore stays loaded while `wasm_run` comes and goes; `test_wasm_run` is the suite
+//! that sees it unloaded.
 #![no_std]
 
 extern crate alloc;
 
 mod artifacts;
-mod engine;
+mod at_once;
+mod ballast;
+mod guest;
+mod host;
 mod leaks;
-mod programs;
+mod memories;
+mod run;
+mod traps;
 
-use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
-/// Runs the tests. 0 if all have passed.
+/// Runs the tests; 0 if none failed.
 pub fn main(_args: Vec<String>) -> isize {
     ktest::run(
         "wasm",
         &[
-            ("hello.cwasm says what it says everywhere", programs::hello),
-            ("wasm_run prints results, traps and usage", programs::invoke),
-            ("every kind of trap arrives, any number of times", engine::every_trap),
-            ("100,000 traps in several tasks at once", engine::many_traps),
-            ("a backtrace names module, function and place", engine::backtrace),
-            ("the stack overflows into a trap, again and again", engine::stack_overflow),
-            ("a memory grows in its place and is returned", engine::memory_grows),
-            ("floats pass through every kind of call", engine::floats),
-            ("an error of a host function arrives as it is", engine::host_error),
-            ("a panic crosses wasm and drops what is between", engine::host_panic),
-            ("a fault in a host function is no trap of the guest's", engine::host_fault),
-            ("10,000 instances and 1,000 modules leave nothing behind", engine::nothing_is_left),
-            ("bad input is told in one line and leaves nothing behind", programs::bad_input),
-            ("artifacts for something else are refused", artifacts::for_something_else),
-            ("an artifact cut or changed anywhere is refused", artifacts::damaged),
-            ("what does not fit into memory is an error", artifacts::too_large),
+            ("both sides of every boundary", traps::both_sides_of_every_boundary),
+            ("every trap has its code and its text", traps::codes_and_texts),
+            ("the stack overflows, again and again", traps::stack_overflow),
+            ("the stack overflows between wasm and host", host::stack_overflow_in_turns),
+            ("backtraces name the functions", traps::backtraces),
+            ("a start function traps", traps::start_function),
+            ("host and wasm call each other in turns", host::calls_in_turns),
+            ("floats pass through every kind of call", host::floats_in_calls),
+            ("an error of the host arrives as it was", host::errors),
+            ("a trap below several host functions", host::nested_traps),
+            ("a panic passes through wasm and is caught", host::panics_are_caught),
+            ("a panic is caught half-way, and wasm goes on", host::panics_caught_half_way),
+            ("a panic ends its task alone", host::uncaught_panics),
+            ("a fault in the host is no trap", host::faults_in_the_host),
+            ("100,000 traps in several tasks at once", at_once::many_traps),
+            ("floats are the same in tasks that take turns", at_once::floats),
+            ("tasks are killed in their guests", at_once::kills),
+            ("memories grow to their limits", memories::grow_to_their_limits),
+            ("a small memory is checked", memories::small),
+            ("a memory grows until no frame is left", memories::grow_until_none_is_left),
+            ("with little memory left, errors and no panics", memories::little_memory_left),
+            ("1,000 instances leave nothing behind", leaks::instances),
+            ("1,000 modules leave nothing behind", leaks::modules),
+            ("1,000 ends before time leave nothing behind", leaks::failures),
+            ("an artifact that is cut anywhere is refused", artifacts::cut_anywhere),
+            ("an artifact with a byte changed is refused", artifacts::any_byte_changed),
+            ("wasm_run: hello", run::hello),
+            ("wasm_run: functions by name, with arguments and results", run::invoke),
+            ("wasm_run: traps", run::traps),
+            ("wasm_run: wrong usage", run::usage),
+            ("wasm_run: bad files", run::bad_files),
+            ("wasm_run: artifacts for somebody else", run::for_somebody_else),
+            ("wasm_run: artifacts cut and changed", run::cut_and_changed),
+            ("wasm_run: wrong names and arguments", run::names_and_arguments),
+            ("wasm_run: not enough memory", run::not_enough_memory),
+            ("wasm_run: bad input 1,000 times leaves nothing behind", run::leaves_nothing_behind),
         ],
     )
 }

@@ -1,0 +1,33 @@
+//! Memory that is taken out of the way, so that little is left.
+
+use memory::{PAGE_SIZE, PteFlags, ReservedPages};
+
+/// How much is taken at once, in frames: 2 MiB, which is quick to take and to give back.
+const CHUNK: usize = (2 << 20) / PAGE_SIZE;
+
+/// Frames that nobody else can have until this is dropped.
+pub(crate) struct Ballast {
+    _pages: ReservedPages,
+}
+
+impl Ballast {
+    /// Takes as many frames as it must so that no more than `frames` stay free.
+    pub(crate) fn leaving(frames: usize) -> Self {
+        heap::trim();
+        let surplus = frame_allocator::free_frames().saturating_sub(frames);
+        // Address space for all of it at once; what is committed grows from its start.
+        let mut pages =
+            memory::reserve_pages((surplus.max(1)) * PAGE_SIZE).expect("address space is plentiful");
+        let flags = PteFlags::new().valid(true).writable(true);
+        let mut taken = 0;
+        while taken < surplus {
+            // Page tables take frames, too: what is free must be looked at each time.
+            let more = frame_allocator::free_frames().saturating_sub(frames).min(CHUNK).min(surplus - taken);
+            if more == 0 || pages.commit(taken * PAGE_SIZE..(taken + more) * PAGE_SIZE, flags).is_err() {
+                break;
+            }
+            taken += more;
+        }
+        Self { _pages: pages }
+    }
+}

@@ -1,0 +1,171 @@
+//! In-kernel tests of `wasm_run` as the only user of the WebAssembly engine: the engine's crates come with the first program
+//! and go with the last, however that ends.
+//!
+//! This suite must not depend on any `wasm_*` crate, or it would hold what it wants to see go.
+#![no_std]
+
+extern crate alloc;
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use ktest_system::{Ending, Running, leaves_nothing, run_program};
+use task::KillReason;
+
+/// Runs the tests; 0 if none failed.
+pub fn main(_args: Vec<String>) -> isize {
+    ktest::run(
+        "wasm_run",
+        &[
+            ("the engine comes with the first program and goes with the last", the_engine_comes_and_goes),
+            ("the engine goes, however a program ends", the_engine_goes_however_a_program_ends),
+            ("a killed program takes the engine along", a_killed_program_takes_the_engine_along),
+            ("a guest that never returns is killed", a_guest_that_never_returns_is_killed),
+            ("programs are killed at any moment", programs_are_killed_at_any_moment),
+            ("programs run at the same time", programs_run_at_the_same_time),
+        ],
+    )
+}
+
+/// The loaded crates of the engine, and the program.
+fn wasm_crates() -> Vec<String> {
+    let crates = mod_mgmt::all_crates();
+    crates.iter().map(|krate| krate.crate_name.to_string()).filter(|name| name.starts_with("wasm_")).collect()
+}
+
+/// Panics unless no crate of the engine is loaded.
+fn assert_unloaded() {
+    let crates = wasm_crates();
+    assert!(crates.is_empty(), "still loaded: {crates:?}");
+}
+
+/// Panics unless the engine is loaded.
+fn assert_loaded() {
+    let crates = wasm_crates();
+    for prefix in ["wasm_run-", "wasm_engine-", "wasm_artifact-", "wasm_platform-", "wasm_unwind-"] {
+        assert!(crates.iter().any(|name| name.starts_with(prefix)), "{prefix} is not among {crates:?}");
+    }
+}
+
+const HELLO: &str = "Got 3 from WebAssembly\nmy host state is: 4\n";
+
+/// Starts `wasm_run hello.cwasm` and waits until it waits for somebody to read: its guest is in the middle of its call to the host.
+fn start_hello() -> Running {
+    let running = Running::start("wasm_run", &["/guests/hello.cwasm"], 1);
+    while running.waiting_output() == 0 {
+        task::schedule();
+    }
+    running
+}
+
+fn the_engine_comes_and_goes() {
+    assert_unloaded();
+    let first = start_hello();
+    assert_loaded();
+    let second = start_hello();
+    let both = wasm_crates().len();
+    let output = first.finish();
+    assert_eq!((output.ending, &*output.stdout), (Ending::Status(0), HELLO));
+    // The other has a copy of the program of its own, and still the same engine.
+    assert_eq!(wasm_crates().len(), both - 1);
+    let third = start_hello();
+    let output = second.finish();
+    assert_eq!((output.ending, &*output.stdout), (Ending::Status(0), HELLO));
+    assert_loaded();
+    let output = third.finish();
+    assert_eq!((output.ending, &*output.stdout), (Ending::Status(0), HELLO));
+    assert_unloaded();
+}
+
+fn the_engine_goes_however_a_program_ends() {
+    const ROUNDS: usize = 10;
+    for (args, status) in [
+        (&["/guests/hello.cwasm"][..], 0),
+        (&["--invoke", "sum", "/guests/memory.cwasm"], 0),
+        (&["--invoke", "stack_overflow", "/guests/traps.cwasm"], 134),
+        (&["/guests/test_unknown_import.cwasm"], 1),
+        (&["/nowhere.cwasm"], 1),
+        (&["--nonsense"], 2),
+    ] {
+        leaves_nothing(|| {
+            for _ in 0..ROUNDS {
+                assert_eq!(run_program("wasm_run", args).ending, Ending::Status(status), "{args:?}");
+                assert_unloaded();
+            }
+        });
+    }
+}
+
+fn a_killed_program_takes_the_engine_along() {
+    leaves_nothing(|| {
+        let running = start_hello();
+        assert_loaded();
+        running.task().kill(KillReason::Requested).expect("it has not ended");
+        let output = running.finish();
+        assert_eq!(output.ending, Ending::Killed(KillReason::Requested.to_string()));
+        assert!(HELLO.starts_with(&output.stdout), "{}", output.stdout);
+        assert_unloaded();
+    });
+}
+
+fn a_guest_that_never_returns_is_killed() {
+    leaves_nothing(|| {
+        for turns in 0..5 {
+            let running = Running::start("wasm_run", &["/guests/spin.cwasm"], 1);
+            for _ in 0..10 * turns {
+                task::schedule();
+            }
+            running.task().kill(KillReason::Requested).expect("it cannot have ended");
+            assert_eq!(running.finish().ending, Ending::Killed(KillReason::Requested.to_string()));
+            assert_unloaded();
+        }
+    });
+}
+
+/// Microseconds by which the moments of the kills differ.
+const STEP: u64 = 300;
+
+fn programs_are_killed_at_any_moment() {
+    const KILLS: u64 = 40;
+    let (mut killed, mut finished) = (0, 0);
+    leaves_nothing(|| {
+        for number in 0..KILLS {
+            // It traps by itself, after a while and with a long backtrace, if it is not killed before.
+            let args = ["--invoke", "stack_overflow", "/guests/traps.cwasm"];
+            let running = Running::start("wasm_run", &args, 64 << 10);
+            let started = time::Instant::now();
+            while started.elapsed().as_micros() < u128::from(number * STEP) {
+                core::hint::spin_loop();
+            }
+            // It may have ended.
+            let _ = running.task().kill(KillReason::Requested);
+            match running.finish().ending {
+                Ending::Status(134) => finished += 1,
+                Ending::Killed(reason) if reason == KillReason::Requested.to_string() => killed += 1,
+                other => panic!("{other:?}"),
+            }
+            assert_unloaded();
+        }
+    });
+    assert!(killed > 0, "{killed} killed, {finished} finished");
+}
+
+fn programs_run_at_the_same_time() {
+    const PROGRAMS: usize = 5;
+    const ROUNDS: usize = 4;
+    leaves_nothing(|| {
+        for _ in 0..ROUNDS {
+            let start = |number: usize| match number % 2 {
+                0 => (Running::start("wasm_run", &["/guests/hello.cwasm"], 8), HELLO),
+                _ => {
+                    (Running::start("wasm_run", &["--invoke", "fib", "/guests/fib.cwasm", "15"], 8), "610\n")
+                }
+            };
+            let running: Vec<(Running, &str)> = (0..PROGRAMS).map(start).collect();
+            for (running, expected) in running {
+                let output = running.finish();
+                assert_eq!((output.ending, &*output.stdout), (Ending::Status(0), expected));
+            }
+            assert_unloaded();
+        }
+    });
+}

@@ -1,0 +1,3 @@
+;; Has nothing to run.
+(module $test_no_functions
+  (memory (export "memory") 1))

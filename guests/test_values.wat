@@ -1,0 +1,17 @@
+;; Functions of many types, for `wasm_run --invoke` and for what the host reads and writes.
+(module $test_values
+  (memory (export "memory") 1)
+  (global (export "answer") i32 (i32.const 42))
+  (func (export "nothing"))
+  (func (export "add_i32") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+  (func (export "add_i64") (param i64 i64) (result i64) (i64.add (local.get 0) (local.get 1)))
+  (func (export "half_f32") (param f32) (result f32) (f32.mul (local.get 0) (f32.const 0.5)))
+  (func (export "root_f64") (param f64) (result f64) (f64.sqrt (local.get 0)))
+  (func (export "swap") (param i32 i64) (result i64 i32) (local.get 1) (local.get 0))
+  (func (export "all") (result i32 i64 f32 f64)
+    (i32.const -1) (i64.const -9223372036854775808) (f32.const 0.1) (f64.const -inf))
+  (func (export "null_function") (result funcref) (ref.null func))
+  (func (export "a_function") (result funcref) (ref.func $listed))
+  (func (export "takes_reference") (param externref))
+  (func $listed)
+  (elem declare func $listed))

@@ -1,0 +1,59 @@
+//! What the system has in use.
+
+/// What the system has in use and what is free, of everything that a program could leave behind. Holds nothing on the heap,
+/// so that keeping one does not show in the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InUse {
+    /// Frames that are free.
+    pub free_frames: usize,
+    /// Pages that are free in each of the page allocator's areas.
+    pub free_pages: [usize; 3],
+    /// Blocks on the heap.
+    pub heap_blocks: usize,
+    /// Bytes on the heap.
+    pub heap_bytes: usize,
+    /// Ranges of code that the unwinder knows.
+    pub code_ranges: usize,
+    /// Crates that are loaded.
+    pub crates: usize,
+    /// Tasks that exist.
+    pub tasks: usize,
+}
+
+impl InUse {
+    /// As it is now. Memory that the heap merely keeps for reuse is given back first.
+    pub fn now() -> Self {
+        let (crates, tasks) = (mod_mgmt::all_crates().len(), task::all_tasks().len());
+        heap::trim();
+        let heap = heap::statistics();
+        Self {
+            free_frames: frame_allocator::free_frames(),
+            free_pages: page_allocator::statistics().map(|area| area.free),
+            heap_blocks: heap.allocations,
+            heap_bytes: heap.in_use,
+            code_ranges: unwind::code_range_count(),
+            crates,
+            tasks,
+        }
+    }
+}
+
+/// Runs `action` and panics unless the system has in use afterwards just what it had before.
+///
+/// The first run does not count: it lets tables grow to their size. Other tasks may come by some memory meanwhile; what is
+/// lost for good is lost every time, so that one clean run in a few proves the point.
+pub fn leaves_nothing(mut action: impl FnMut()) {
+    const ATTEMPTS: usize = 3;
+    action();
+    let mut difference = None;
+    for _ in 0..ATTEMPTS {
+        let before = InUse::now();
+        action();
+        let after = InUse::now();
+        if before == after {
+            return;
+        }
+        difference = Some((before, after));
+    }
+    panic!("something is left behind each time: {difference:?}");
+}

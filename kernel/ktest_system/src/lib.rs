@@ -1,0 +1,14 @@
+//! What tests of whole programs share: running a program with its output captured ([`run_program`], [`Running`]), and
+//! finding out whether something was left behind ([`leaves_nothing`], [`InUse`]).
+//!
+//! It is a crate of its own, beside `ktest`, so that suites that need none of it do not load what it depends on. Everything
+//! here panics where something goes wrong, which is how a test fails.
+#![no_std]
+
+extern crate alloc;
+
+mod in_use;
+mod program;
+
+pub use in_use::{InUse, leaves_nothing};
+pub use program::{Ending, Output, Running, run_program};
