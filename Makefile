@@ -91,7 +91,7 @@ test: fmt-check clippy test-host test-kernel test-commands test-iso ## run all t
 HOST_TESTED = $(sort $(shell grep -rl --include=*.rs -e '\#\[test\]' kernel applications tools | cut -d/ -f2))
 
 test-host: setup ## unit tests and the official WebAssembly test-suite, on this machine
-	@$(CARGO) test --quiet $(addprefix -p ,$(HOST_TESTED))
+	@$(CARGO) test --quiet --features wasm_run/compiler $(addprefix -p ,$(HOST_TESTED))
 
 test-kernel: image ## the kernel's own tests, in QEMU
 	@$(BOOT) --timeout 1800 --cmd test_all
@@ -109,7 +109,7 @@ bench-boot: image iso ## seconds and guest instructions from power-on to the pro
 	@$(IMAGE_BUILDER) -o $(OUT)/sizes.cpio --sizes
 
 clippy: setup ## lint everything, for this machine and for the kernel
-	@$(CARGO) clippy --quiet --all-targets $(addprefix -p ,$(HOST_TOOLS) $(HOST_TESTED)) -- -D warnings
+	@$(CARGO) clippy --quiet --all-targets --features wasm_run/compiler $(addprefix -p ,$(HOST_TOOLS) $(HOST_TESTED)) -- -D warnings
 	@$(CARGO) clippy --quiet $(KERNEL_CARGO) $(KERNEL_PACKAGES) -- -D warnings
 
 fmt: setup ## format the code
