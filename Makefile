@@ -24,7 +24,7 @@ KERNEL_OUT  := $(CARGO_TARGET_DIR)/x86_64-theseus/kernel
 NANO_CORE   := $(OUT)/nano_core.elf
 ARCHIVE     := $(OUT)/theseus.cpio
 ISO         := $(OUT)/theseus.iso
-HOST_TOOLS  := run_qemu image_builder wasmc
+HOST_TOOLS  := run_qemu image_builder wasmc wasm_run
 
 # No instance of a generic function shared between crates: what a crate needs is its own or named.
 KERNEL_RUSTFLAGS := -Zshare-generics=n
@@ -53,8 +53,8 @@ help: ## list the targets
 setup: ## install what is missing (rust-src; by apt: QEMU, GRUB, lld, …); quiet when nothing is
 	@scripts/setup
 
-tools: setup
-	@$(CARGO) build --release --quiet $(addprefix -p ,$(HOST_TOOLS))
+tools: setup ## build the host's programs: wasmc, wasm_run, … (in target/release)
+	@$(CARGO) build --release --quiet --features wasm_run/compiler $(addprefix -p ,$(HOST_TOOLS))
 
 kernel: setup
 	@mkdir -p $(OUT)
