@@ -11,6 +11,7 @@ use crate::error::OutOfMemory;
 use crate::store::{StoreId, StoreOpaque};
 use crate::{AsContext, AsContextMut, Result, StoreContext, StoreContextMut, bail};
 use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
@@ -58,6 +59,8 @@ pub(crate) struct ExternTable {
     /// Handles, innermost scope last.
     roots: Vec<(u32, u32)>,
     generation: u32,
+    /// Handles that stay roots as long as an [`OwnedRooted`] exists.
+    owned: Vec<(u32, Weak<()>)>,
 }
 
 /// How many values there may be before the next one looks for garbage first.
@@ -157,8 +160,23 @@ impl ExternTable {
         }
     }
 
+    /// Keeps a value alive until the returned token and its copies are dropped.
+    fn own(&mut self, handle: u32) -> Result<Arc<()>, OutOfMemory> {
+        if self.owned.len() == self.owned.capacity() {
+            self.owned.retain(|(_, token)| token.strong_count() > 0);
+        }
+        self.owned.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<(u32, Weak<()>)>()))?;
+        let token = Arc::new(());
+        self.owned.push((handle, Arc::downgrade(&token)));
+        Ok(token)
+    }
+
     /// Marks what the roots keep alive.
     pub(crate) fn mark_roots(&mut self) {
+        self.owned.retain(|(_, token)| token.strong_count() > 0);
+        for index in 0..self.owned.len() {
+            self.mark(self.owned[index].0);
+        }
         for index in 0..self.roots.len() {
             self.mark(self.roots[index].0);
         }
@@ -265,12 +283,60 @@ impl Rooted<ExternRef> {
         Ok(store.0.opaque().externref_handle(a)? == store.0.opaque().externref_handle(b)?)
     }
 
+    /// A reference to the same value that lives as long as the program wants.
+    ///
+    /// # Errors
+    /// Fails if this one was made in a call or [`RootScope`] that has ended, or there is no memory.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub fn to_owned_rooted(&self, mut store: impl AsContextMut) -> Result<OwnedRooted<ExternRef>> {
+        let store = store.as_context_mut().0.opaque_mut();
+        let handle = store.externref_handle(self)?;
+        let token = store.externs_mut().own(handle)?;
+        Ok(OwnedRooted { store: self.store, handle, token, _refers_to: PhantomData })
+    }
+
     /// The number that stands for the value in compiled code.
     ///
     /// # Errors
     /// Fails if the reference was made in a call or [`RootScope`] that has ended.
     pub fn to_raw(&self, store: impl AsContext) -> Result<u32> {
         store.as_context().0.opaque().externref_handle(self)
+    }
+}
+
+/// A reference to a `T` that keeps it alive until it and its clones are dropped, or its store is. Made by
+/// [`Rooted::to_owned_rooted`].
+pub struct OwnedRooted<T> {
+    store: StoreId,
+    handle: u32,
+    token: Arc<()>,
+    _refers_to: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for OwnedRooted<T> {
+    fn clone(&self) -> Self {
+        Self { store: self.store, handle: self.handle, token: self.token.clone(), _refers_to: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for OwnedRooted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedRooted").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+impl OwnedRooted<ExternRef> {
+    /// A reference to the same value that lives as long as the current call or [`RootScope`].
+    ///
+    /// # Panics
+    /// If it belongs to another store, or there is no memory for a reference.
+    pub fn to_rooted(&self, mut store: impl AsContextMut) -> Rooted<ExternRef> {
+        let store = store.as_context_mut().0.opaque_mut();
+        store.assert_owns(self.store);
+        let id = store.id();
+        store.externs_mut().root(id, self.handle).expect("no memory for a reference")
     }
 }
 

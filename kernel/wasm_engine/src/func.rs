@@ -493,6 +493,12 @@ impl<T: 'static> Caller<'_, T> {
         unsafe { crate::instance::find_export(self.store.0.opaque(), self.instance, name) }
     }
 
+    /// What the calling instance exports as `export`; `None` if that was made by another module, or the host called.
+    pub fn get_module_export(&mut self, export: &crate::ModuleExport) -> Option<Extern> {
+        // SAFETY: the instance that calls exists, and its store is borrowed.
+        unsafe { crate::instance::indexed_export(self.store.0.opaque(), self.instance, export) }
+    }
+
     /// The store's data.
     pub fn data(&self) -> &T {
         self.store.data()

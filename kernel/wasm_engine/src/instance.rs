@@ -7,8 +7,8 @@ use crate::store::{StoreId, StoreInner, StoreOpaque};
 use crate::types::ExternType;
 use crate::vm::{Imports, InstanceBox, InstancePtr};
 use crate::{
-    AsContextMut, Engine, Func, Global, Memory, Module, OutOfMemory, Result, Table, TypedFunc, bail,
-    error::Context, trap,
+    AsContextMut, Engine, Func, Global, Memory, Module, ModuleExport, OutOfMemory, Result, Table, TypedFunc,
+    bail, error::Context, trap,
 };
 use alloc::format;
 use alloc::string::String;
@@ -64,6 +64,19 @@ unsafe fn export(store: &StoreOpaque, instance: InstancePtr, entity: EntityIndex
 pub(crate) unsafe fn find_export(store: &StoreOpaque, instance: InstancePtr, name: &str) -> Option<Extern> {
     // SAFETY: by the caller; the export is one of its module's.
     unsafe { Some(export(store, instance, instance.module()?.find_export(name)?.entity)) }
+}
+
+/// What an instance exports as `index`, if its module made that.
+///
+/// # Safety
+/// The instance must be of this store.
+pub(crate) unsafe fn indexed_export(
+    store: &StoreOpaque,
+    instance: InstancePtr,
+    index: &ModuleExport,
+) -> Option<Extern> {
+    // SAFETY: by the caller; the export is one of its module's.
+    unsafe { Some(export(store, instance, instance.module()?.entity(index)?)) }
 }
 
 /// Something to fill an import in with.
@@ -297,6 +310,16 @@ impl Instance {
     /// If it belongs to another store.
     pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
         self.find(store.as_context_mut().0.opaque(), name)
+    }
+
+    /// What it exports as `export`; `None` if that was made by another module.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub fn get_module_export(&self, mut store: impl AsContextMut, export: &ModuleExport) -> Option<Extern> {
+        let store = store.as_context_mut().0.opaque_mut();
+        // SAFETY: the instance is of this store, which is checked.
+        unsafe { indexed_export(store, self.assert_of(store), export) }
     }
 
     pub(crate) fn find(&self, store: &StoreOpaque, name: &str) -> Option<Extern> {

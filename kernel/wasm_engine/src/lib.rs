@@ -58,7 +58,7 @@ pub use compile::OptLevel;
 pub use config::Config;
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, OutOfMemory, Result};
-pub use externref::{ExternRef, RootScope, Rooted};
+pub use externref::{ExternRef, OwnedRooted, RootScope, Rooted};
 pub use externs::{Export, Extern};
 pub use func::{Caller, Func, TypedFunc};
 pub use func_types::{IntoFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
@@ -70,7 +70,7 @@ pub use limits::{
 };
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
-pub use module::{FilePath, Module, read_file};
+pub use module::{FilePath, Module, ModuleExport, read_file};
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, StoreInner};
 pub use table::Table;
 pub use trap::{FrameInfo, WasmBacktrace};

@@ -188,6 +188,14 @@ impl Memory {
         self.ty(store).page_size()
     }
 
+    /// Binary logarithm of the [`page_size`](Self::page_size).
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub fn page_size_log2(&self, store: impl AsContext) -> u8 {
+        self.ty(store).page_size_log2()
+    }
+
     /// Grows the memory by `delta` pages of zeros, and returns how many there were before.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use crate::types::{
 };
 use crate::{Engine, Result, format_err};
 use alloc::format;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::fmt;
 use wasm_artifact::module::{EntityType, Export};
@@ -88,10 +88,9 @@ impl Module {
         let offsets = declared.vm_offsets().ok_or_else(|| format_err!("the module declares too much"))?;
         let mut types = reserved(declared.types.len())?;
         for ty in &declared.types {
-            let convert = |types: &[wasm_artifact::types::ValType]| {
-                types.iter().map(ValType::from_artifact).collect::<Vec<_>>()
-            };
-            types.push(RegisteredType::new(engine, convert(&ty.params), convert(&ty.results))?);
+            let (params, results) = (ty.params.iter(), ty.results.iter());
+            let (params, results) = (params.map(ValType::from_artifact), results.map(ValType::from_artifact));
+            types.push(RegisteredType::new(engine, params, results)?);
         }
         let mut type_ids = reserved(types.len())?;
         type_ids.extend(types.iter().map(RegisteredType::index));
@@ -179,6 +178,18 @@ impl Module {
         self.find_export(name).map(|export| self.type_of(export.entity))
     }
 
+    /// The export `name`, if there is one, in a form that is found in instances without looking the name up again.
+    pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
+        let entity = self.find_export(name)?.entity;
+        Some(ModuleExport { module: Arc::downgrade(&self.0), entity })
+    }
+
+    /// What an index made by this module stands for; `None` if another module made it.
+    pub(crate) fn entity(&self, export: &ModuleExport) -> Option<EntityIndex> {
+        // As long as the weak reference exists no other module can have the address.
+        core::ptr::eq(export.module.as_ptr(), Arc::as_ptr(&self.0)).then_some(export.entity)
+    }
+
     pub(crate) fn find_export(&self, name: &str) -> Option<&Export> {
         let exports = &self.declared().exports;
         let sorted = &self.0.exports_by_name;
@@ -238,6 +249,19 @@ impl Module {
             unsafe { core::mem::transmute::<*const u8, VMArrayCallFunction>(address) }
         });
         (code.address(function.offset).cast(), array_call)
+    }
+}
+
+/// An export of a module, found by [`Module::get_export_index`], to be looked up in its instances.
+#[derive(Clone)]
+pub struct ModuleExport {
+    module: Weak<Inner>,
+    entity: EntityIndex,
+}
+
+impl fmt::Debug for ModuleExport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ModuleExport").field(&self.entity).finish()
     }
 }
 

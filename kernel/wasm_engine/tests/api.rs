@@ -475,6 +475,55 @@ fn host_values_live_as_long_as_something_refers_to_them() -> Result<()> {
 }
 
 #[test]
+fn an_owned_reference_lives_until_it_is_dropped() -> Result<()> {
+    let engine = Engine::default();
+    let counter = std::sync::Arc::new(());
+    let mut store = Store::new(&engine, ());
+    let owned = {
+        let mut scope = RootScope::new(&mut store);
+        ExternRef::new(&mut scope, counter.clone())?.to_owned_rooted(&mut scope)?
+    };
+    let copy = owned.clone();
+    drop(owned);
+    store.gc();
+    assert_eq!(std::sync::Arc::strong_count(&counter), 2);
+    {
+        let mut scope = RootScope::new(&mut store);
+        let rooted = copy.to_rooted(&mut scope);
+        assert!(rooted.data(&scope)?.unwrap().is::<std::sync::Arc<()>>());
+    }
+    drop(copy);
+    store.gc();
+    assert_eq!(std::sync::Arc::strong_count(&counter), 1);
+    Ok(())
+}
+
+#[test]
+fn exports_are_found_by_index() -> Result<()> {
+    let engine = Engine::default();
+    let text = r#"(module (import "" "f" (func $f)) (global (export "g") i32 (i32.const 7)) (func (export "run") call $f))"#;
+    let (module, other) = (module(&engine, text), module(&engine, text));
+    let index = module.get_export_index("g").unwrap();
+    assert!(module.get_export_index("h").is_none());
+    let foreign = other.get_export_index("g").unwrap();
+    let mut store = Store::new(&engine, 0);
+    let mut linker = Linker::new(&engine);
+    let (in_host, foreign_in_host) = (index.clone(), foreign.clone());
+    linker.func_wrap("", "f", move |mut caller: Caller<'_, i32>| {
+        let global = caller.get_module_export(&in_host).and_then(Extern::into_global).unwrap();
+        *caller.data_mut() = global.get(&mut caller).unwrap_i32();
+        assert!(caller.get_module_export(&foreign_in_host).is_none());
+    })?;
+    let instance = linker.instantiate(&mut store, &module)?;
+    let global = instance.get_module_export(&mut store, &index).and_then(Extern::into_global).unwrap();
+    assert_eq!(global.get(&mut store).unwrap_i32(), 7);
+    assert!(instance.get_module_export(&mut store, &foreign).is_none());
+    instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
+    assert_eq!(*store.data(), 7);
+    Ok(())
+}
+
+#[test]
 fn limits_hold() -> Result<()> {
     let engine = Engine::default();
     let module = module(
