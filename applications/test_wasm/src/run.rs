@@ -1,13 +1,12 @@
 //! The program `wasm_run`: what it prints and how it ends.
 
 use crate::artifacts::altered;
-use crate::ballast::Ballast;
 use crate::guest::artifact;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::Cell;
-use ktest_system::{Ending, Output, leaves_nothing, run_program};
+use ktest_system::{Ballast, Ending, Output, leaves_nothing, run_program};
 use memory::PAGE_SIZE;
 use path::Path;
 use wasm_artifact::CpuFeatures;

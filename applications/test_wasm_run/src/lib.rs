@@ -8,7 +8,7 @@ extern crate alloc;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use ktest_system::{Ending, Running, leaves_nothing, run_program};
+use ktest_system::{Ballast, Ending, Output, Running, leaves_nothing, run_program};
 use task::KillReason;
 
 /// Runs the tests; 0 if none failed.
@@ -22,6 +22,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("a guest that never returns is killed", a_guest_that_never_returns_is_killed),
             ("programs are killed at any moment", programs_are_killed_at_any_moment),
             ("programs run at the same time", programs_run_at_the_same_time),
+            ("with little memory left, errors and no panics", with_little_memory_left),
         ],
     )
 }
@@ -168,4 +169,34 @@ fn programs_run_at_the_same_time() {
             assert_unloaded();
         }
     });
+}
+
+fn with_little_memory_left() {
+    // Frames that are left: from none at all to more than enough.
+    const ENOUGH: usize = 800;
+    const STEP: usize = 11;
+    let _bulk = Ballast::leaving(ENOUGH);
+    let (mut done, mut not_loaded, mut refused) = (0, 0, 0);
+    for frames in (0..=ENOUGH).step_by(STEP) {
+        let ballast = Ballast::leaving(frames);
+        let result = Running::try_start("wasm_run", &["/guests/hello.cwasm"], 512).map(Running::finish);
+        drop(ballast);
+        match result {
+            Err(reason) => {
+                assert!(reason.lines().count() == 1 && reason.contains("memory"), "{frames} left: {reason}");
+                not_loaded += 1;
+            }
+            Ok(Output { ending: Ending::Status(0), stdout, .. }) if stdout == HELLO => done += 1,
+            Ok(Output { ending: Ending::Status(1), stdout, stderr }) if stdout.is_empty() => {
+                assert!(stderr.lines().count() == 1 && stderr.contains("memory"), "{frames} left: {stderr}");
+                refused += 1;
+            }
+            Ok(other) => panic!("{frames} left: {other:?}"),
+        }
+        assert_unloaded();
+    }
+    assert!(
+        done > 0 && not_loaded > 0 && refused > 0,
+        "{done} done, {not_loaded} not loaded, {refused} refused"
+    );
 }

@@ -1,5 +1,5 @@
-//! What tests of whole programs share: running a program with its output captured ([`run_program`], [`Running`]), and
-//! finding out whether something was left behind ([`leaves_nothing`], [`InUse`]).
+//! What tests of whole programs share: running a program with its output captured ([`run_program`], [`Running`]),
+//! finding out whether something was left behind ([`leaves_nothing`], [`InUse`]), and making memory scarce ([`Ballast`]).
 //!
 //! It is a crate of its own, beside `ktest`, so that suites that need none of it do not load what it depends on. Everything
 //! here panics where something goes wrong, which is how a test fails.
@@ -7,8 +7,10 @@
 
 extern crate alloc;
 
+mod ballast;
 mod in_use;
 mod program;
 
+pub use ballast::Ballast;
 pub use in_use::{InUse, leaves_nothing};
 pub use program::{Ending, Output, Running, run_program};

@@ -54,16 +54,27 @@ impl Running {
     /// # Panics
     /// If there is no such program or it cannot be loaded.
     pub fn start(name: &str, args: &[&str], room: usize) -> Self {
+        Self::try_start(name, args, room)
+            .unwrap_or_else(|reason| panic!("{name} cannot be started: {reason}"))
+    }
+
+    /// As [`start`](Self::start), with the reason, in the words that a shell would print, if it cannot be started.
+    ///
+    /// # Errors
+    /// If it cannot be loaded, or there is no memory for a task.
+    ///
+    /// # Panics
+    /// If there is no such program.
+    pub fn try_start(name: &str, args: &[&str], room: usize) -> Result<Self, String> {
         let namespace =
             task::with_current_task(|task| task.get_namespace().clone()).expect("a task runs tests");
         let file = namespace.dir().get_file_starting_with(&format!("{name}-"));
         let file = file.unwrap_or_else(|| panic!("there is no program {name}")).lock().get_absolute_path();
         let task = spawn::new_application_task_builder(Path::new(&file), None)
-            .unwrap_or_else(|error| panic!("{name} cannot be loaded: {error}"))
+            .map_err(|error| error.to_string())?
             .argument(args.iter().map(ToString::to_string).collect())
             .block()
-            .spawn()
-            .expect("there is memory for a task");
+            .spawn()?;
         let (stdin, stdout, stderr) = (Stdio::new(), Stdio::with_capacity(room), Stdio::with_capacity(room));
         let streams = IoStreams {
             stdin: Arc::new(stdin.get_reader()),
@@ -74,7 +85,7 @@ impl Running {
         app_io::insert_child_streams(task.id, streams);
         task.unblock().expect("it was made blocked");
         // With the queues themselves dropped, the program is the only one who can write to them.
-        Self { task, stdout: stdout.get_reader(), stderr: stderr.get_reader() }
+        Ok(Self { task, stdout: stdout.get_reader(), stderr: stderr.get_reader() })
     }
 
     /// The program's task.

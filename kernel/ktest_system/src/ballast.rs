@@ -6,27 +6,34 @@ use memory::{PAGE_SIZE, PteFlags, ReservedPages};
 const CHUNK: usize = (2 << 20) / PAGE_SIZE;
 
 /// Frames that nobody else can have until this is dropped.
-pub(crate) struct Ballast {
+pub struct Ballast {
     _pages: ReservedPages,
 }
 
 impl Ballast {
     /// Takes as many frames as it must so that no more than `frames` stay free.
-    pub(crate) fn leaving(frames: usize) -> Self {
+    ///
+    /// # Panics
+    /// If there is not enough address space.
+    pub fn leaving(frames: usize) -> Self {
         heap::trim();
         let surplus = frame_allocator::free_frames().saturating_sub(frames);
         // Address space for all of it at once; what is committed grows from its start.
         let mut pages =
-            memory::reserve_pages((surplus.max(1)) * PAGE_SIZE).expect("address space is plentiful");
+            memory::reserve_pages(surplus.max(1) * PAGE_SIZE).expect("address space is plentiful");
         let flags = PteFlags::new().valid(true).writable(true);
-        let mut taken = 0;
-        while taken < surplus {
+        let (mut taken, mut chunk) = (0, CHUNK);
+        while taken < surplus && chunk > 0 {
             // Page tables take frames, too: what is free must be looked at each time.
-            let more = frame_allocator::free_frames().saturating_sub(frames).min(CHUNK).min(surplus - taken);
-            if more == 0 || pages.commit(taken * PAGE_SIZE..(taken + more) * PAGE_SIZE, flags).is_err() {
+            let more = frame_allocator::free_frames().saturating_sub(frames).min(chunk).min(surplus - taken);
+            if more == 0 {
                 break;
             }
-            taken += more;
+            match pages.commit(taken * PAGE_SIZE..(taken + more) * PAGE_SIZE, flags) {
+                Ok(()) => taken += more,
+                // The frames and the page tables for them are more than there is.
+                Err(_) => chunk = more / 2,
+            }
         }
         Self { _pages: pages }
     }
