@@ -24,6 +24,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("orphans are reaped", orphans_are_reaped),
     ("an orphan whose value panics leaves the reaper alive", an_orphan_whose_value_panics),
     ("the console's tasks cannot be killed", the_consoles_tasks_cannot_be_killed),
+    ("tasks without end are an error, and can be killed without memory", tasks_without_end),
     ("a joined task leaves nothing", a_joined_task_leaves_nothing),
     ("10,000 tasks leave no frame behind", many_tasks_leave_no_frame_behind),
 ];
@@ -311,6 +312,44 @@ fn orphans_are_reaped() {
     wait_for("the task to exit", || task.has_exited());
     drop(task);
     assert!(task::get_task(id).is_none());
+}
+
+fn tasks_without_end() {
+    let free_frames = || {
+        heap::trim();
+        frame_allocator::free_frames()
+    };
+    let one_round = || {
+        // Room for more than the memory of test machines holds, so that noting what is there needs none.
+        let mut tasks = Vec::with_capacity(1 << 16);
+        let mut rest = Vec::with_capacity(1 << 10);
+        let error = loop {
+            // What is left when there is none for the next task goes to smaller things, to the last frame.
+            match spawn::new_task_builder(|()| block_until(|| false), ()).spawn() {
+                Ok(task) if tasks.len() < tasks.capacity() => tasks.push(task),
+                Ok(_) => panic!("the test machine has more memory than the test expects"),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.contains("memory") && tasks.len() > 10, "{} tasks, then: {error}", tasks.len());
+        while rest.len() < rest.capacity()
+            && let Ok(page) =
+                memory::create_mapping(memory::PAGE_SIZE, memory::PteFlags::new().writable(true))
+        {
+            rest.push(page);
+        }
+        for task in &tasks {
+            assert_eq!(task.kill(KillReason::Requested), Ok(()));
+        }
+        for task in &tasks {
+            assert!(matches!(reason_of(task), KillReason::Requested));
+        }
+    };
+    one_round();
+    let before = free_frames();
+    one_round();
+    let after = free_frames();
+    assert!(after + 8 >= before, "{after} free frames after {before}");
 }
 
 struct PanicsWhenDropped;
