@@ -9,6 +9,7 @@ extern crate alloc;
 mod files;
 mod shell;
 mod streams;
+mod stress;
 mod terminal;
 
 use alloc::string::String;
@@ -43,6 +44,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("programs that crash leave the shell running", shell::crashes),
             ("the programs for files do what they say", shell::file_programs),
             ("40 runs of the shell leave nothing behind", shell::no_leak),
+            ("programs can be killed at any moment", stress::killed_at_any_moment),
             ("a person can edit, recall and complete", terminal::editing),
             ("Ctrl-C ends the program, not the shell", terminal::ctrl_c),
             ("Ctrl-C ends a program of shell -c", terminal::ctrl_c_of_a_line),
