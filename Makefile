@@ -38,7 +38,7 @@ RUN_QEMU = $(TOOLS)/run_qemu --state $(OUT) --accel $(ACCEL) --smp $(SMP) --mem 
 BOOT     = $(RUN_QEMU) --kernel $(NANO_CORE) --archive $(ARCHIVE)
 
 IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base $(NANO_CORE) \
-	--base-lib $(KERNEL_OUT)/libnano_core.a --applications applications $(if $(FILES),--files $(FILES)) \
+	--base-lib $(KERNEL_OUT)/libnano_core.a --applications applications $(if $(FILES),--files '$(FILES)') \
 	$(foreach guest,$(GUESTS),--extra $(OUT)/guests/$(guest).cwasm=guests/$(guest).cwasm) \
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm
 
@@ -54,9 +54,11 @@ setup: ## install what is missing (rust-src; by apt: QEMU, GRUB, lld, …); quie
 	@scripts/setup
 
 tools: setup ## build the host's programs: wasmc, wasm_run, … (in target/release)
+	@[ -e $(TOOLS)/wasmc ] || echo "building the host's programs: some minutes, the first time" >&2
 	@$(CARGO) build --release --quiet --features wasm_run/compiler $(addprefix -p ,$(HOST_TOOLS))
 
 kernel: setup
+	@[ -e $(NANO_CORE) ] || echo "building the kernel: a minute, the first time" >&2
 	@mkdir -p $(OUT)
 	@export RUSTFLAGS="$(KERNEL_RUSTFLAGS)"; $(CARGO) build $(KERNEL_CARGO) $(KERNEL_PACKAGES) --quiet \
 		--message-format=json-render-diagnostics > $(OUT)/artifacts.json
