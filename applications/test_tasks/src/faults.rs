@@ -16,6 +16,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a call into nowhere", a_call_into_nowhere),
     ("a stack overflow ends its task, and drops what its outer callers own", a_stack_overflow_ends_its_task),
     ("a stack overflow where nothing can panic ends its task", a_stack_overflow_where_nothing_can_panic),
+    ("a large frame does not reach across the guard", a_large_frame_does_not_reach_across_the_guard),
     ("a nonsensical stack pointer ends its task only", a_nonsensical_stack_pointer),
     ("a breakpoint is passed", a_breakpoint_is_passed),
     ("the trap handler, 20,000 times in four tasks", the_trap_handler),
@@ -156,6 +157,41 @@ fn a_stack_overflow_where_nothing_can_panic() {
     let before = free_frames();
     overflow();
     assert_eq!(free_frames(), before, "free frames before and after");
+}
+
+/// Calls itself with frames of 16 KiB, of which it touches the far end first.
+#[inline(never)]
+fn recurse_in_large_steps(depth: usize) -> usize {
+    let mut room = core::mem::MaybeUninit::<[u8; 16 << 10]>::uninit();
+    // SAFETY: the byte is within the array.
+    unsafe { core::hint::black_box(room.as_mut_ptr()).cast::<u8>().write_volatile(depth as u8) };
+    if depth == usize::MAX {
+        return 0;
+    }
+    let deeper = recurse_in_large_steps(depth + 1);
+    core::hint::black_box(&mut room);
+    deeper + 1
+}
+
+fn a_large_frame_does_not_reach_across_the_guard() {
+    const PAGES: usize = 16;
+    let new_stack =
+        || stack::alloc_stack(PAGES, &mut memory::Mapper::current()).expect("there is memory for stacks");
+    // Two stacks, one right below the guard of the other.
+    let mut below = new_stack();
+    let mut others = Vec::new();
+    let above = loop {
+        let next = new_stack();
+        if next.guard_page().start_address() == below.top_unusable() {
+            break next;
+        }
+        others.push(core::mem::replace(&mut below, next));
+        assert!(others.len() < 100, "no two stacks lie side by side");
+    };
+    let task = spawn::new_task_builder(recurse_in_large_steps, 0).stack(above).spawn().unwrap();
+    let reason = reason_of(&task);
+    assert!(matches!(reason, KillReason::Exception(PAGE_FAULT)), "{reason}");
+    assert!(below.as_slice::<u8>(0, PAGES * 4096).unwrap().iter().all(|byte| *byte == 0));
 }
 
 fn a_nonsensical_stack_pointer() {

@@ -1,8 +1,8 @@
 //! Stacks of tasks.
 //!
-//! A [`Stack`] is a writable mapping with an allocated page right below it in which nothing is mapped: the
-//! guard page. *Holding a stack proves* that overflowing it by less than a page faults instead of reaching
-//! somebody's memory. Dropping it unmaps it and gives everything back, the guard page included; so whoever
+//! A [`Stack`] is a writable mapping with allocated pages right below it in which nothing is mapped: the
+//! guard. *Holding a stack proves* that overflowing it by less than the guard's size faults instead of reaching
+//! somebody's memory. Dropping it unmaps it and gives everything back, the guard included; so whoever
 //! runs on it must be gone by then.
 #![no_std]
 
@@ -14,21 +14,25 @@ use memory::{AllocatedPages, MappedPages, Mapper, PageRange, PteFlags, VirtualAd
 /// Flags that stacks are mapped with.
 const STACK_FLAGS: PteFlags = PteFlags::new().valid(true).writable(true);
 
-/// A new stack of `size_in_pages` pages of zeroes, and a guard page.
+/// Pages of the guard below a new stack. They cost address space only. A function does not touch its frame page by page, so
+/// one whose frame is larger than the guard could reach beyond it; the largest frames in the kernel have some 10 KiB.
+const GUARD_PAGES: usize = 16;
+
+/// A new stack of `size_in_pages` pages of zeroes, and a guard.
 ///
 /// `None` if the size is 0, or if there is not enough memory or address space.
 pub fn alloc_stack(size_in_pages: usize, page_table: &mut Mapper) -> Option<Stack> {
     if size_in_pages == 0 {
         return None;
     }
-    let pages = allocate_pages(size_in_pages.checked_add(1)?)?;
-    let above_guard = *pages.start() + 1;
+    let pages = allocate_pages(size_in_pages.checked_add(GUARD_PAGES)?)?;
+    let above_guard = *pages.start() + GUARD_PAGES;
     let (guard, stack) = pages.split(above_guard).ok()?;
     let stack = page_table.map_allocated_pages(stack, STACK_FLAGS).ok()?;
     Some(Stack { guard, pages: stack })
 }
 
-/// A stack and its guard page.
+/// A stack and its guard.
 pub struct Stack {
     /// Allocated, so that nobody else maps anything there, and not mapped.
     guard: AllocatedPages,
@@ -46,12 +50,12 @@ impl Stack {
         self.top_unusable() - size_of::<usize>()
     }
 
-    /// The lowest address of the stack. Below it is the guard page.
+    /// The lowest address of the stack. Below it is the guard.
     pub fn bottom(&self) -> VirtualAddress {
         self.pages.start_address()
     }
 
-    /// The guard page.
+    /// The guard: one page at least.
     pub fn guard_page(&self) -> &PageRange {
         self.guard.range()
     }
