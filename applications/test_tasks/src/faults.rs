@@ -12,6 +12,7 @@ use task::KillReason;
 
 pub const TESTS: &[(&str, fn())] = &[
     ("a fault ends its task, and drops what its callers own", a_fault_ends_its_task),
+    ("a fault does not leave preemption and interrupts off", a_fault_with_guards),
     ("faults of every kind", faults_of_every_kind),
     ("a call into nowhere", a_call_into_nowhere),
     ("a stack overflow ends its task, and drops what its outer callers own", a_stack_overflow_ends_its_task),
@@ -70,6 +71,34 @@ fn a_fault_ends_its_task() {
     assert_eq!(vector, INVALID_OPCODE);
     assert!(dropped.load(Ordering::SeqCst), "the caller's value was not dropped");
     assert_eq!(exceptions_full::fatal_faults(), before + 1);
+}
+
+static ENDED_WITH_GUARDS: AtomicBool = AtomicBool::new(false);
+
+/// Notes, when the task ends, whether somebody keeps it from being preempted or interrupted.
+struct LooksForGuards;
+
+impl Drop for LooksForGuards {
+    fn drop(&mut self) {
+        let guarded = !irq_safety::interrupts_enabled() || !preemption::preemption_enabled();
+        ENDED_WITH_GUARDS.store(guarded, Ordering::SeqCst);
+    }
+}
+
+thread_local_macro::thread_local! {
+    static LOOKS_FOR_GUARDS: LooksForGuards = const { LooksForGuards };
+}
+
+fn a_fault_with_guards() {
+    ENDED_WITH_GUARDS.store(true, Ordering::SeqCst);
+    let vector = exception_of(|| {
+        LOOKS_FOR_GUARDS.with(|_| ());
+        let _preemption = preemption::hold_preemption();
+        let _interrupts = irq_safety::hold_interrupts();
+        invalid_instruction();
+    });
+    assert_eq!(vector, INVALID_OPCODE);
+    assert!(!ENDED_WITH_GUARDS.load(Ordering::SeqCst), "they were not released");
 }
 
 /// Writes a byte to an address where that faults.

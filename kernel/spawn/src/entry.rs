@@ -46,6 +46,7 @@ where
     match catch_unwind::catch_unwind_with_arg(call, argument) {
         Ok(value) => finish(ExitValue::Completed(Box::new(value))),
         Err(reason) => {
+            release_leaked_guards();
             // A request to end has called it already, before it unwound.
             if let Some(handler) = task::take_kill_handler() {
                 let call = |handler: task::KillHandler| handler(&reason);
@@ -56,6 +57,16 @@ where
             finish(ExitValue::Killed(reason))
         }
     }
+}
+
+/// Allows preemption and interrupts. A fault passes over the frame that raised it, and over callers that were compiled as never
+/// unwinding; guards that they held are not dropped. All frames are gone now, so nobody needs them, and what the task does
+/// until it ends may wait for others.
+fn release_leaked_guards() {
+    while cpu::preemption_count() != 0 {
+        cpu::decrement_preemption_count();
+    }
+    irq_safety::enable_interrupts();
 }
 
 /// Takes out what [`prepare`] left for the current task. A function of its own, so that the box is freed: the caller's scope never
