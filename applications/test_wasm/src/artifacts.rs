@@ -1,11 +1,12 @@
 //! Damaged artifacts are refused, whatever the damage; and artifacts that are made to be refused.
 
-use crate::guest::{artifact, engine};
+use crate::guest::{artifact, engine, module};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use ktest_system::leaves_nothing;
+use ktest_system::{Ballast, leaves_nothing};
+use memory::PAGE_SIZE;
 use wasm_artifact::{Artifact, EngineInfo, Parts};
-use wasm_engine::{Engine, Module};
+use wasm_engine::{Engine, Linker, Module, Store};
 
 /// What is said about an artifact that must be refused.
 fn refusal(engine: &Engine, bytes: &[u8]) -> String {
@@ -80,4 +81,44 @@ pub(crate) fn altered(name: &str, change: impl FnOnce(&mut EngineInfo)) -> Vec<u
         rodata: section(".rodata.wasm"),
     };
     wasm_artifact::elf::write(&parts).expect("there is memory for it")
+}
+
+pub(crate) fn each_refused_a_thousand_times() {
+    /// `leaves_nothing` runs it twice at least.
+    const TIMES: usize = 500;
+    let engine = engine();
+    let whole = artifact("hello");
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    let files = [
+        Vec::new(),
+        b"\0asm\x01\0\0\0".to_vec(),
+        whole[..whole.len() - 1].to_vec(),
+        changed,
+        altered("hello", |info| info.target = "x86_64-linux".to_string()),
+        altered("hello", |info| info.version = "wasm_engine 0.0.0".to_string()),
+        altered("hello", |info| info.tunables.memory_reservation /= 2),
+    ];
+    for file in &files {
+        leaves_nothing(|| (0..TIMES).for_each(|_| assert_legible(&refusal(&engine, file))));
+    }
+    // Good artifacts that cannot be instantiated.
+    for name in ["test_unknown_import", "test_other_import", "test_huge", "test_start"] {
+        let module = module(&engine, name);
+        let linker = linker_of_hello(&engine);
+        let _ballast = Ballast::leaving((2 << 30) / PAGE_SIZE);
+        leaves_nothing(|| {
+            for _ in 0..TIMES {
+                let mut store = Store::new(&engine, ());
+                assert!(linker.instantiate(&mut store, &module).is_err(), "{name}");
+            }
+        });
+    }
+}
+
+/// A linker that has what `hello` imports.
+fn linker_of_hello(engine: &Engine) -> Linker<()> {
+    let mut linker = Linker::new(engine);
+    linker.func_wrap("host", "hello", |_: i32| ()).expect("the name is free");
+    linker
 }

@@ -52,6 +52,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("1,000 ends before time leave nothing behind", leaks::failures),
             ("an artifact that is cut anywhere is refused", artifacts::cut_anywhere),
             ("an artifact with a byte changed is refused", artifacts::any_byte_changed),
+            ("each bad artifact 1,000 times leaves nothing behind", artifacts::each_refused_a_thousand_times),
             ("wasm_run: hello", run::hello),
             ("wasm_run: functions by name, with arguments and results", run::invoke),
             ("wasm_run: traps", run::traps),

@@ -108,7 +108,7 @@ pub(crate) fn little_memory_left() {
     }
     assert!(made >= artifacts.len() && refused >= artifacts.len(), "{made} made, {refused} refused");
     leaves_nothing(|| {
-        let _ballast = Ballast::leaving(4);
+        let _ballast = Ballast::leaving(1);
         for artifact in &artifacts {
             assert!(instantiate(&engine, artifact).is_err());
         }

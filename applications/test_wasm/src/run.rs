@@ -303,9 +303,13 @@ pub(crate) fn not_enough_memory() {
     leaves_nothing(|| {
         // Machines that have so much get less.
         let _ballast = Ballast::leaving(WANTED / 2);
-        expect_one_line(FILE);
-        let (_, _, stderr) = wasm_run(FILE);
-        assert!(stderr.contains("memory"), "{stderr}");
+        expect_refusal(
+            FILE,
+            1,
+            &format!(
+                "{FILE}: could not commit memory: out of physical memory; free some, or give the machine more"
+            ),
+        );
         expect_output("/guests/hello.cwasm", HELLO);
     });
 }

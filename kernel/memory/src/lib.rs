@@ -103,7 +103,8 @@ pub fn translate(virtual_address: VirtualAddress) -> Option<PhysicalAddress> {
     Mapper::current().translate(virtual_address)
 }
 
-const NO_PAGES: &str = "out of virtual address space: there is no such run of free pages";
+const NO_PAGES: &str =
+    "out of virtual address space: there is no such run of free pages; end a program that uses some";
 
 /// A new mapping of at least `size_in_bytes` bytes of zeroes, anywhere.
 ///

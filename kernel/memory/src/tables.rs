@@ -35,7 +35,7 @@ pub(crate) enum MapError {
 impl From<MapError> for &'static str {
     fn from(error: MapError) -> Self {
         match error {
-            MapError::OutOfFrames => "out of physical memory: free some, or give the machine more",
+            MapError::OutOfFrames => "out of physical memory; free some, or give the machine more",
             MapError::AlreadyMapped => "memory: a page to be mapped is mapped already",
         }
     }

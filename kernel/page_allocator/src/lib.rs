@@ -66,7 +66,7 @@ pub enum AllocationRequest<'r> {
 
 /// What went wrong, for people.
 const UNINITIALISED: &str = "page_allocator: not initialised";
-const EXHAUSTED: &str = "out of virtual address space: no such run of free pages where they were wanted";
+const EXHAUSTED: &str = "out of virtual address space: no such run of free pages where they were wanted; end a program that uses some";
 const IN_USE: &str =
     "page_allocator: a requested page is in use, or in no range that pages are handed out from";
 const NO_PAGES: &str = "page_allocator: asked for no pages, or for more than there are addresses";
