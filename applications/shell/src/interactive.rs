@@ -26,6 +26,8 @@ pub(crate) fn run(shell: &mut Shell) {
         }
         let outcome = editor.read_line(&prompt(shell), &*stdin, &*stdout, &mut |line| complete(line));
         if let Some(discipline) = &discipline {
+            // What was pressed before the line was there is not meant for its programs; what was pressed since is.
+            discipline.clear_events();
             discipline.set_sane();
         }
         match outcome {

@@ -106,6 +106,20 @@ pub fn ctrl_c() {
     }
     session.types("echo status $?\r");
     session.shows("\r\nstatus 130\r\n");
+    for wait in [0, 1, 2, 5, 10] {
+        // Before the program is loaded, or while it is.
+        session.shows("theseus:/$ ");
+        session.types("cat; echo not reached\r");
+        let _ = sleep::sleep(Duration::from_micros(200 * wait));
+        session.types("\x03");
+        session.shows("shell: cat: killed\r\n");
+    }
+    // Pressed at the prompt, it is not meant for the next program.
+    session.shows("theseus:/$ ");
+    session.types("\x03");
+    session.shows("theseus:/$ ");
+    session.types("echo goes on\r");
+    session.shows("\r\ngoes on\r\n");
     session.types("exit\r");
     assert_eq!(status_of(&session.shell), 0);
     let shown = String::from_utf8_lossy(&session.screen.0.lock()).into_owned();

@@ -13,7 +13,8 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Lets Ctrl-C on the terminal of `discipline` end `task`.
+    /// Lets Ctrl-C on the terminal of `discipline` end `task`. That includes one that was pressed while nobody was told about it:
+    /// since the terminal's events were cleared, while the program was being loaded, say.
     pub fn new(discipline: Arc<LineDiscipline>, task: &TaskRef) -> Self {
         let task = task.downgrade();
         let handler: EventHandler = Arc::new(move |event| {
@@ -24,7 +25,10 @@ impl Foreground {
                 let _ = task.kill(KillReason::Requested);
             }
         });
-        let former = discipline.set_event_handler(Some(handler));
+        let former = discipline.set_event_handler(Some(handler.clone()));
+        while let Some(event) = discipline.take_event() {
+            handler(event);
+        }
         Self { discipline, former }
     }
 }

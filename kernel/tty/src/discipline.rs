@@ -76,11 +76,14 @@ impl LineDiscipline {
     }
 
     /// Sets whether input is collected in lines that can be corrected. What was typed and not yet read is handled as if it had been
-    /// typed afterwards.
+    /// typed afterwards, but a Ctrl-C among it waits for [`LineDiscipline::take_event`]: what it shall end may not have begun.
     pub fn set_canonical(&self, canonical: bool) {
         let mut echo = Vec::new();
-        self.change(|state| state.set_canonical(canonical, &mut echo));
+        let interrupted = self.change(|state| state.set_canonical(canonical, &mut echo));
         self.echo.lock().append(&mut echo);
+        if interrupted {
+            self.keep_event(Event::CtrlC);
+        }
     }
 
     /// Whether Ctrl-C and Ctrl-Z are events and not input.
@@ -137,16 +140,19 @@ impl LineDiscipline {
                 let handler = self.handler.lock().clone();
                 match handler {
                     Some(handler) => handler(event),
-                    None => {
-                        let mut events = self.events.lock();
-                        if events.len() < EVENT_LIMIT {
-                            events.push_back(event);
-                        }
-                    }
+                    None => self.keep_event(event),
                 }
             }
         }
         echo
+    }
+
+    /// Keeps an event for [`Self::take_event`].
+    fn keep_event(&self, event: Event) {
+        let mut events = self.events.lock();
+        if events.len() < EVENT_LIMIT {
+            events.push_back(event);
+        }
     }
 
     /// Waits until something can be read, and reads it; zero is the end of the input. A killed task stops waiting by unwinding.

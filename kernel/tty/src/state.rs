@@ -63,17 +63,18 @@ impl State {
     }
 
     /// Switches between lines and single bytes. What was typed and not yet read is handled as if it had been typed afterwards, so
-    /// that it doesn't matter how fast somebody types; only an end of the input is forgotten. Adds to `echo` what is to be shown.
-    pub fn set_canonical(&mut self, canonical: bool, echo: &mut Vec<u8>) {
+    /// that it doesn't matter how fast somebody types; only an end of the input is forgotten. Adds to `echo` what is to be shown, and
+    /// returns whether Ctrl-C was typed.
+    pub fn set_canonical(&mut self, canonical: bool, echo: &mut Vec<u8>) -> bool {
         if core::mem::replace(&mut self.canonical, canonical) == canonical {
-            return;
+            return false;
         }
+        let mut interrupted = false;
         let typed: Vec<Vec<u8>> = self.ready.drain(..).chain([core::mem::take(&mut self.line)]).collect();
         self.waiting = 0;
         for byte in typed.iter().flatten() {
             if canonical {
-                // Ctrl-C does its work by dropping what came before it; there is nothing yet that it could end.
-                self.type_in(*byte, echo);
+                interrupted |= self.type_in(*byte, echo) == Some(Event::CtrlC);
             } else if let Some(last) = self.ready.back_mut() {
                 last.push(*byte);
                 self.waiting += 1;
@@ -81,6 +82,7 @@ impl State {
                 self.push(alloc::vec![*byte]);
             }
         }
+        interrupted
     }
 
     /// Forgets what was typed and not yet read.

@@ -159,6 +159,8 @@ fn what_was_typed_ahead_is_handled_in_the_new_mode() {
     discipline.set_sane();
     bench.slave.write_all(b"").unwrap();
     assert_eq!(bench.shown(), "gone^C\r\nkept", "what waits to be shown comes with the next use");
+    assert_eq!(discipline.take_event(), Some(Event::CtrlC));
+    assert_eq!(discipline.take_event(), None);
 
     // An end of the input that no program has read must not end the shell that reads next.
     bench.typed(b"\rline\r\x04\x04par");
