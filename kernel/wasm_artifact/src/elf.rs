@@ -4,11 +4,13 @@
 //! reader can insist on exactly that, and the runtime needs no ELF library to be loaded first.
 
 use crate::cpu::CpuFeatures;
+use crate::fallible;
 use crate::module::Module;
 use crate::tables::CodeTables;
 use crate::tunables::Tunables;
 use alloc::string::String;
 use alloc::vec::Vec;
+use bincode::error::DecodeError;
 use core::fmt;
 use core::ops::Range;
 use serde::{Deserialize, Serialize};
@@ -92,8 +94,10 @@ pub enum OptLevel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineInfo {
     /// [`ENGINE_VERSION`] of the compiler.
+    #[serde(deserialize_with = "crate::fallible::string")]
     pub version: String,
     /// What it runs on: `x86_64-theseus` or `x86_64-linux`.
+    #[serde(deserialize_with = "crate::fallible::string")]
     pub target: String,
     /// CPU features that the code may use.
     pub cpu: CpuFeatures,
@@ -150,6 +154,8 @@ pub enum ArtifactError {
     CpuFeatures(CpuFeatures),
     /// Compiled with other assumptions about memories.
     Tunables,
+    /// There is not enough memory for what it says of the module.
+    OutOfMemory,
 }
 
 impl fmt::Display for ArtifactError {
@@ -201,6 +207,9 @@ impl fmt::Display for ArtifactError {
             ArtifactError::Tunables => f.write_str(
                 "the artifact was compiled for other memory reservations or guards; compile it again",
             ),
+            ArtifactError::OutOfMemory => {
+                f.write_str("not enough memory to load the artifact; free some, or give the machine more")
+            }
         }
     }
 }
@@ -346,8 +355,11 @@ fn check_tables(
 
 fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8], what: &'static str) -> Result<T, ArtifactError> {
     let config = bincode::config::standard().with_limit::<DECODE_LIMIT>();
-    match bincode::serde::decode_from_slice(bytes, config) {
+    match bincode::serde::borrow_decode_from_slice(bytes, config) {
         Ok((value, length)) if length == bytes.len() => Ok(value),
+        Err(DecodeError::OtherString(text)) if text == fallible::OUT_OF_MEMORY => {
+            Err(ArtifactError::OutOfMemory)
+        }
         _ => Err(ArtifactError::Damaged(what)),
     }
 }

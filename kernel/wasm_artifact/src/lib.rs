@@ -44,6 +44,7 @@ extern crate alloc;
 pub mod builtins;
 pub mod cpu;
 pub mod elf;
+mod fallible;
 pub mod index;
 pub mod module;
 pub mod side_table;

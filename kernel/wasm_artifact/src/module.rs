@@ -27,8 +27,10 @@ pub enum EntityType {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
     /// First part of its name.
+    #[serde(deserialize_with = "crate::fallible::string")]
     pub module: String,
     /// Second part of its name.
+    #[serde(deserialize_with = "crate::fallible::string")]
     pub name: String,
     /// What is imported. The n-th import of a kind has index n in that kind's index space.
     pub ty: EntityType,
@@ -38,6 +40,7 @@ pub struct Import {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Export {
     /// Its name, unique in the module.
+    #[serde(deserialize_with = "crate::fallible::string")]
     pub name: String,
     /// What is exported.
     pub entity: EntityIndex,
@@ -134,9 +137,9 @@ pub enum ElemMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ElemItems {
     /// References to functions.
-    Functions(Vec<FuncIndex>),
+    Functions(#[serde(deserialize_with = "crate::fallible::vec")] Vec<FuncIndex>),
     /// Values of constant expressions.
-    Expressions(Vec<ConstExpr>),
+    Expressions(#[serde(deserialize_with = "crate::fallible::vec")] Vec<ConstExpr>),
 }
 
 /// An element segment.
@@ -179,14 +182,19 @@ pub struct DataSegment {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
     /// The module's own name, from the name section.
+    #[serde(deserialize_with = "crate::fallible::optional_string")]
     pub name: Option<String>,
     /// Its function types, by [`TypeIndex`].
+    #[serde(deserialize_with = "crate::fallible::vec")]
     pub types: Vec<FuncType>,
     /// Its imports, in order.
+    #[serde(deserialize_with = "crate::fallible::vec")]
     pub imports: Vec<Import>,
     /// Its exports, in order.
+    #[serde(deserialize_with = "crate::fallible::vec")]
     pub exports: Vec<Export>,
     /// All functions, by [`FuncIndex`].
+    #[serde(deserialize_with = "crate::fallible::vec")]
     pub functions: Vec<Function>,
     /// How many of the functions are imported.
     pub num_imported_functions: u32,
@@ -199,14 +207,19 @@ pub struct Module {
     /// How many `VMFuncRef`s its instances have.
     pub num_func_refs: u32,
     /// Defined tables, by [`DefinedTableIndex`].
+    #[serde(deserialize_with = "crate::fallible::vec")]
     pub tables: Vec<DefinedTable>,
     /// Defined memories, by [`DefinedMemoryIndex`].
+    #[serde(deserialize_with = "crate::fallible::vec")]
     pub memories: Vec<DefinedMemory>,
     /// Defined globals, by [`DefinedGlobalIndex`].
+    #[serde(deserialize_with = "crate::fallible::vec")]
     pub globals: Vec<DefinedGlobal>,
     /// Element segments, by [`ElemIndex`].
+    #[serde(deserialize_with = "crate::fallible::vec")]
     pub elems: Vec<ElemSegment>,
     /// Data segments, by [`DataIndex`].
+    #[serde(deserialize_with = "crate::fallible::vec")]
     pub datas: Vec<DataSegment>,
     /// Function to call at the end of instantiation; an escaping one.
     pub start: Option<FuncIndex>,

@@ -81,8 +81,10 @@ impl fmt::Display for ValType {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FuncType {
     /// Types of the parameters, in order.
+    #[serde(deserialize_with = "crate::fallible::boxed")]
     pub params: Box<[ValType]>,
     /// Types of the results, in order.
+    #[serde(deserialize_with = "crate::fallible::boxed")]
     pub results: Box<[ValType]>,
 }
 
