@@ -14,8 +14,8 @@ use memory::{AllocatedPages, MappedPages, Mapper, PageRange, PteFlags, VirtualAd
 /// Flags that stacks are mapped with.
 const STACK_FLAGS: PteFlags = PteFlags::new().valid(true).writable(true);
 
-/// Pages of the guard below a new stack. They cost address space only. A function does not touch its frame page by page, so
-/// one whose frame is larger than the guard could reach beyond it; the largest frames in the kernel have some 10 KiB.
+/// Pages of the guard below a new stack. They cost address space only. Rust code touches a large frame page by page (the target's
+/// `stack-probes`), so that one page would do for it; the others are for code that does not.
 const GUARD_PAGES: usize = 16;
 
 /// A new stack of `size_in_pages` pages of zeroes, and a guard.
