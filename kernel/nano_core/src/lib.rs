@@ -1,6 +1,6 @@
 //! The base image: boots the machine, and holds only what it takes to load every other crate.
 //!
-//! `boot.s` brings the machine into 64-bit mode in the higher half. From there [`nano_core_start`] does, in this order,
+//! `boot.s` brings the machine into 64-bit mode in the higher half. From there `nano_core_start` does, in this order,
 //! what the loader needs: a log, the boot loader's information, this CPU's state, memory with real protections, the heap,
 //! the files of the boot archive, unwind tables and thread-local storage of the base image, and the namespace of crates. Then
 //! it loads the crate `captain`, which does everything else. Nothing here knows what tasks, interrupts or WebAssembly are.
