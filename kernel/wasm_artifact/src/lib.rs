@@ -7,6 +7,7 @@
 //! * [`vmctx`]: the memory that generated code and runtime share, and the **calling conventions**. Read this first.
 //! * [`builtins`]: the runtime's functions that generated code calls.
 //! * [`trap`]: why code traps. [`tunables`]: what both sides assumed about memories. [`cpu`]: what instructions code uses.
+//! * [`compile`]: what the engine knows of the compiler.
 //! * [`elf`]: the file. [`side_table`], [`tables`]: what is looked up by pc, in place.
 //!
 //! # The `.cwasm` file
@@ -42,6 +43,7 @@
 extern crate alloc;
 
 pub mod builtins;
+pub mod compile;
 pub mod cpu;
 pub mod elf;
 mod fallible;

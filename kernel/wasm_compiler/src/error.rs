@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
+use wasm_artifact::compile::CompileErrorKind;
 use wasm_artifact::elf::WriteError;
 
 /// Why a module was not compiled. Each text names the cause in one line.
@@ -55,6 +56,19 @@ impl From<wasmparser::Error> for CompileError {
 impl From<WriteError> for CompileError {
     fn from(error: WriteError) -> Self {
         CompileError::Write(error)
+    }
+}
+
+impl From<CompileError> for wasm_artifact::compile::CompileError {
+    fn from(error: CompileError) -> Self {
+        let kind = match error {
+            CompileError::Invalid { .. } => CompileErrorKind::Invalid,
+            CompileError::Limit(_) => CompileErrorKind::Limit,
+            CompileError::Codegen { .. } => CompileErrorKind::Internal,
+            CompileError::Write(WriteError::OutOfMemory(_)) => CompileErrorKind::System,
+            CompileError::Write(_) => CompileErrorKind::Limit,
+        };
+        Self::new(kind, &error.to_string())
     }
 }
 

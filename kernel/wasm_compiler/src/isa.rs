@@ -4,62 +4,8 @@ use crate::CompileError;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use target_lexicon::{Architecture, BinaryFormat, Environment, OperatingSystem, Triple, Vendor};
-use wasm_artifact::{CpuFeatures, OptLevel, Tunables};
-
-/// The system that code is compiled for. Machine code is the same for all; but an artifact says which one it is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// The Theseus kernel.
-    Theseus,
-    /// Linux.
-    Linux,
-}
-
-impl Target {
-    /// All targets.
-    pub const ALL: [Target; 2] = [Target::Theseus, Target::Linux];
-
-    /// The target's name in artifacts and on command lines.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Target::Theseus => "x86_64-theseus",
-            Target::Linux => "x86_64-linux",
-        }
-    }
-
-    /// The target of this name, if there is one.
-    pub fn from_name(name: &str) -> Option<Target> {
-        Target::ALL.into_iter().find(|target| target.name() == name)
-    }
-}
-
-/// Everything that the generated code depends on besides the module.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// The system that will run the code.
-    pub target: Target,
-    /// CPU features that the code may use.
-    pub cpu: CpuFeatures,
-    /// How much effort goes into the code.
-    pub opt_level: OptLevel,
-    /// What the runtime promises about memories.
-    pub tunables: Tunables,
-    /// Whether to check Cranelift IR between passes: finds mistakes of the compiler, and takes time.
-    pub verify_ir: bool,
-}
-
-impl Settings {
-    /// Optimised code for any CPU of the target.
-    pub fn new(target: Target) -> Settings {
-        Settings {
-            target,
-            cpu: CpuFeatures::BASELINE,
-            opt_level: OptLevel::default(),
-            tunables: Tunables::default(),
-            verify_ir: false,
-        }
-    }
-}
+use wasm_artifact::compile::Settings;
+use wasm_artifact::{CpuFeatures, OptLevel};
 
 /// Cranelift's names of our CPU features.
 const FEATURE_FLAGS: [(CpuFeatures, &str); 12] = [

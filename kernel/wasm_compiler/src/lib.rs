@@ -41,8 +41,8 @@ mod unwind;
 
 pub use compile::{CompiledJob, Scratch};
 pub use error::CompileError;
-pub use isa::{Settings, Target};
 pub use module::{FEATURES, ModuleTranslation};
+pub use wasm_artifact::compile::{Settings, Target};
 
 use alloc::vec::Vec;
 use cranelift_codegen::isa::OwnedTargetIsa;
