@@ -42,8 +42,8 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 	$(foreach guest,$(GUESTS),--extra $(OUT)/guests/$(guest).cwasm=guests/$(guest).cwasm) \
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm
 
-.PHONY: help setup build tools kernel image iso run test test-host test-kernel test-commands test-iso bench-boot clippy \
-	fmt fmt-check doc clean
+.PHONY: help setup guests build tools kernel image iso run test test-host test-kernel \
+	test-commands test-iso bench-boot clippy fmt fmt-check doc clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -73,6 +73,9 @@ image: tools kernel
 	@for guest in $(GUESTS); do \
 		$(TOOLS)/wasmc guests/$$guest.wat -o $(OUT)/guests/$$guest.cwasm --target x86_64-theseus || exit 1; done
 	@$(IMAGE_BUILDER) -o $(ARCHIVE)
+
+guests: setup ## build the large guests: SQLite, QuickJS and zstd as WebAssembly (clang, wasi-libc)
+	@PATH="$$(scripts/setup --toolchain-path)$$PATH" guests/build $(OUT)/large_guests
 
 build: image ## build the host's tools, the base image and the boot archive
 
