@@ -111,7 +111,7 @@ impl Module {
         let content = read(file.as_ref())?;
         let binary = wat::parse_bytes(&content).map_err(|mut error| {
             #[cfg(target_os = "linux")]
-            error.set_path(file.as_ref());
+            error.set_path(&*file.as_ref().to_string_lossy());
             error
         })?;
         Self::from_binary(engine, &binary)

@@ -48,7 +48,7 @@ fn compile(options: &Options) -> Result<(), String> {
         return Err(format!("{input} is compiled already; give a .wasm or .wat file"));
     }
     let wasm = wat::parse_bytes(&bytes).map_err(|mut error| {
-        error.set_path(&options.input);
+        error.set_path(&*options.input.to_string_lossy());
         format!("{input}: {}", one_line(&error.to_string()))
     })?;
     let compiler = Compiler::new(options.settings).map_err(|error| error.to_string())?;
