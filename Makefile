@@ -32,7 +32,9 @@ KERNEL_CARGO     := --profile kernel -Zbuild-std=core,alloc,compiler_builtins \
                     -Zbuild-std-features=compiler-builtins-mem -Zjson-target-spec --target x86_64-theseus.json
 # Applications find each other by name at run time, so nothing but this list makes cargo build them.
 APPLICATIONS     := $(notdir $(patsubst %/,%,$(wildcard applications/*/)))
-KERNEL_PACKAGES  := -p nano_core -p captain $(addprefix -p ,$(APPLICATIONS))
+# Likewise crates that the kernel loads by name when they are needed.
+KERNEL_EXTRA_PACKAGES := -p wasm_compile
+KERNEL_PACKAGES  := -p nano_core -p captain $(KERNEL_EXTRA_PACKAGES) $(addprefix -p ,$(APPLICATIONS))
 
 RUN_QEMU = $(TOOLS)/run_qemu --state $(OUT) --accel $(ACCEL) --smp $(SMP) --mem $(MEM)
 BOOT     = $(RUN_QEMU) --kernel $(NANO_CORE) --archive $(ARCHIVE)

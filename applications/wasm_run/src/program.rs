@@ -57,7 +57,6 @@ fn provide(engine: &Engine, streams: Streams) -> Result<Linker<u32>> {
 fn load(engine: &Engine, file: &str) -> Result<Module> {
     let bytes = read_file(file)
         .map_err(|error| format_err!("{}; give the name of a WebAssembly file", error.root_cause()))?;
-    #[cfg(feature = "compiler")]
     if !bytes.is_empty() && Engine::detect_precompiled(&bytes).is_none() {
         return Module::new(engine, bytes);
     }

@@ -99,8 +99,10 @@ pub struct Progress {
 /// A module to be compiled.
 #[derive(Clone, Copy)]
 pub struct CompileRequest<'a> {
-    /// The module, in the binary or the text format.
+    /// The module.
     pub input: &'a [u8],
+    /// Whether `input` may be in the text format, too: it is if it does not begin as the binary format does.
+    pub accept_text: bool,
     /// What the code is to be like.
     pub settings: Settings,
     /// What the compilation may use.

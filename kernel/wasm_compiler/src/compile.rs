@@ -123,15 +123,7 @@ impl Compiler {
             Job::ArrayToWasm(ty) => trampoline::array_to_wasm(&*self.isa, translation, ty, scratch),
             Job::WasmToArray(ty) => trampoline::wasm_to_array(&*self.isa, translation, ty, scratch),
         }
-        let what = || match job {
-            Job::Function(index) => {
-                let index = translation.module.func_index(index);
-                let name = translation.names.get(&index).copied().unwrap_or_default();
-                format!("function {} {name}", index.0)
-            }
-            Job::ArrayToWasm(ty) => format!("the entry trampoline of type {}", ty.0),
-            Job::WasmToArray(ty) => format!("the exit trampoline of type {}", ty.0),
-        };
+        let what = || translation.name_of(job);
         self.emit(scratch, &what)
     }
 
@@ -187,6 +179,30 @@ impl Compiler {
             addresses: addresses(&compiled),
             unwind,
         })
+    }
+}
+
+impl ModuleTranslation<'_> {
+    /// What a job makes, in a person's words: `function 3 main`.
+    ///
+    /// # Panics
+    /// When there is no such job.
+    pub fn job_name(&self, job: usize) -> String {
+        self.name_of(self.jobs[job])
+    }
+
+    fn name_of(&self, job: Job) -> String {
+        match job {
+            Job::Function(index) => {
+                let index = self.module.func_index(index);
+                match self.names.get(&index) {
+                    Some(name) => format!("function {} {name}", index.0),
+                    None => format!("function {}", index.0),
+                }
+            }
+            Job::ArrayToWasm(ty) => format!("the entry trampoline of type {}", ty.0),
+            Job::WasmToArray(ty) => format!("the exit trampoline of type {}", ty.0),
+        }
     }
 }
 

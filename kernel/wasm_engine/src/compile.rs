@@ -1,11 +1,17 @@
-//! Compiling modules, where the feature `compiler` is on.
+//! Compiling modules.
+//!
+//! The compiler is not part of this crate: it is a *service* ([`CompileService`]) that the engine gets when the first module is
+//! to be compiled, and keeps until the engine is dropped. In the kernel the crate `wasm_compile` is loaded for it, and unloaded
+//! when no engine has it any more; elsewhere a program that has the feature `compiler` is linked with it.
 
 use crate::module::{FilePath, read};
 use crate::{Config, Engine, Module, Result, bail, error::Context};
-use alloc::borrow::Cow;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
+use wasm_artifact::compile::{CompileRequest, CompileService, Settings, Target};
+use wasm_artifact::compile::{CompileLimits, Progress};
 use wasm_artifact::CpuFeatures;
-use wasm_compiler::{Compiler, Settings, Target};
 
 /// How much the compiler is to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,16 +24,60 @@ pub enum OptLevel {
     Speed,
 }
 
+/// What is called while a module is compiled.
+type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
+
 /// What the compiler is told besides the tunables.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Options {
+    enabled: bool,
     opt_level: OptLevel,
     verify: bool,
-    /// `None`: the system this runs on, with this CPU's features.
-    target: Option<(Target, CpuFeatures)>,
+    /// `None`: the system this runs on.
+    target: Option<Target>,
+    /// `None`: this CPU if the target is this system, and otherwise any.
+    cpu: Option<CpuFeatures>,
+    limits: CompileLimits,
+    tasks: usize,
+    progress: Option<OnProgress>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            enabled: true,
+            opt_level: OptLevel::default(),
+            verify: false,
+            target: None,
+            cpu: None,
+            limits: CompileLimits::default(),
+            tasks: 0,
+            progress: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("enabled", &self.enabled)
+            .field("opt_level", &self.opt_level)
+            .field("verify", &self.verify)
+            .field("target", &self.target)
+            .field("cpu", &self.cpu)
+            .field("limits", &self.limits)
+            .field("tasks", &self.tasks)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Config {
+    /// Whether modules may be compiled; yes by default. An engine that may not loads only what was compiled before.
+    pub fn enable_compiler(&mut self, enable: bool) -> &mut Self {
+        self.compiler.enabled = enable;
+        self
+    }
+
     /// How much the compiler is to try; by default all it can.
     pub fn cranelift_opt_level(&mut self, level: OptLevel) -> &mut Self {
         self.compiler.opt_level = level;
@@ -40,8 +90,20 @@ impl Config {
         self
     }
 
-    /// Compiles for another system, "x86_64-theseus" or "x86_64-linux", and any CPU of it. What an engine so configured
-    /// compiles it can [`serialize`](Engine::precompile_module) but not run, unless it is this very system.
+    /// Whether several functions may be compiled at a time; yes by default. The result is the same.
+    pub fn parallel_compilation(&mut self, parallel: bool) -> &mut Self {
+        self.compile_tasks(if parallel { 0 } else { 1 })
+    }
+
+    /// How many tasks compile at a time at most; 0, the default, for as many as the machine runs at once. The result is the same.
+    pub fn compile_tasks(&mut self, tasks: usize) -> &mut Self {
+        self.compiler.tasks = tasks;
+        self
+    }
+
+    /// Compiles for another system, "x86_64-theseus" or "x86_64-linux", and any CPU of it unless
+    /// [`target_cpu`](Self::target_cpu) says otherwise. What an engine so configured compiles it can
+    /// [`serialize`](Engine::precompile_module) but not run, unless it is this very system.
     ///
     /// # Errors
     /// Fails if no such system is known.
@@ -50,28 +112,144 @@ impl Config {
             let known = Target::ALL.map(Target::name).join(", ");
             bail!("unknown target {target}; known are {known}");
         };
-        self.compiler.target = Some((target, CpuFeatures::BASELINE));
+        self.compiler.target = Some(target);
         Ok(self)
+    }
+
+    /// What code may use of a CPU. By default all that this CPU has, or for another [`target`](Self::target) what every CPU has.
+    /// Code that uses more than this CPU has is refused when it is loaded.
+    pub fn target_cpu(&mut self, features: CpuFeatures) -> &mut Self {
+        self.compiler.cpu = Some(features);
+        self
+    }
+
+    /// What a compilation may use before it is given up with an error.
+    pub fn compile_limits(&mut self, limits: CompileLimits) -> &mut Self {
+        self.compiler.limits = limits;
+        self
+    }
+
+    /// What is called while a module is compiled, on the task that asked for it, every tenth of a second or so; nothing by
+    /// default.
+    pub fn compile_progress(&mut self, progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>) -> &mut Self {
+        self.compiler.progress = progress;
+        self
     }
 }
 
-/// A module in the binary format: what was given, or what the text that was given stands for.
-fn to_binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
-    Ok(wat::parse_bytes(bytes)?)
+/// Where the service comes from, and what keeps it.
+#[cfg(target_os = "theseus")]
+mod service {
+    use super::{Result, bail};
+    use crate::error::Context;
+    use wasm_artifact::compile::{COMPILE_SERVICE_SYMBOL, CompileService, CompileServiceEntry};
+    use wasm_platform::LoadedCrate;
+
+    /// The crate that has the service.
+    const CRATE: &str = "wasm_compile";
+
+    /// The service and the crate it is in.
+    pub(crate) struct Compiler {
+        loaded: LoadedCrate,
+    }
+
+    impl Compiler {
+        /// Loads the compiler, unless it is loaded.
+        pub(super) fn load() -> Result<Self> {
+            match LoadedCrate::load(CRATE) {
+                Ok(loaded) if loaded.variable(COMPILE_SERVICE_SYMBOL).is_some() => Ok(Compiler { loaded }),
+                Ok(_) => bail!("the crate {CRATE} of this system is none; build the system again"),
+                Err(reason) => bail!(
+                    "the compiler cannot be loaded: {reason}; give a module that was compiled before (wasmc on Linux)"
+                ),
+            }
+        }
+
+        pub(super) fn service(&self) -> Result<&dyn CompileService> {
+            let entry = self.loaded.variable(COMPILE_SERVICE_SYMBOL).context("the compiler has gone")?;
+            // SAFETY: the symbol is defined as a variable of this type, which never changes. The reference in it is for ever,
+            // as its crate sees it; here it is given out for as long as the crate is kept.
+            Ok(unsafe { *entry.cast::<CompileServiceEntry>() })
+        }
+    }
 }
 
+/// Where the service comes from: this program has it.
+#[cfg(all(not(target_os = "theseus"), feature = "compiler"))]
+mod service {
+    use super::Result;
+    use wasm_artifact::compile::CompileService;
+
+    pub(crate) struct Compiler;
+
+    impl Compiler {
+        pub(super) fn load() -> Result<Self> {
+            Ok(Compiler)
+        }
+
+        pub(super) fn service(&self) -> Result<&dyn CompileService> {
+            Ok(wasm_compile::wasm_compile_service)
+        }
+    }
+}
+
+/// Where the service comes from: nowhere.
+#[cfg(all(not(target_os = "theseus"), not(feature = "compiler")))]
+mod service {
+    use super::{Result, bail};
+    use wasm_artifact::compile::CompileService;
+
+    pub(crate) enum Compiler {}
+
+    impl Compiler {
+        pub(super) fn load() -> Result<Self> {
+            bail!("this program was built without the compiler; compile the module with wasmc first")
+        }
+
+        pub(super) fn service(&self) -> Result<&dyn CompileService> {
+            match *self {}
+        }
+    }
+}
+
+pub(crate) use service::Compiler;
+
 impl Engine {
-    fn compiler(&self) -> Result<Compiler> {
+    /// All that the compiled code depends on besides the module.
+    pub(crate) fn compile_settings(&self) -> Result<Settings> {
         let options = &self.config().compiler;
         let host = self.host();
         let own = Target::from_name(host.target).context("the compiler does not know this system")?;
-        let (target, cpu) = options.target.unwrap_or((own, host.cpu));
+        let target = options.target.unwrap_or(own);
+        let cpu = options.cpu.unwrap_or(if target == own { host.cpu } else { CpuFeatures::BASELINE });
         let opt_level = match options.opt_level {
             OptLevel::None => wasm_artifact::OptLevel::None,
             OptLevel::Speed => wasm_artifact::OptLevel::Speed,
         };
         let tunables = self.config().tunables;
-        Ok(Compiler::new(Settings { target, cpu, opt_level, tunables, verify_ir: options.verify })?)
+        Ok(Settings { target, cpu, opt_level, tunables, verify_ir: options.verify })
+    }
+
+    /// Has the compile service do something with a module.
+    fn with_compiler<R>(
+        &self,
+        input: &[u8],
+        accept_text: bool,
+        ask: impl FnOnce(&dyn CompileService, &CompileRequest<'_>) -> Result<R, wasm_artifact::compile::CompileError>,
+    ) -> Result<R> {
+        let options = &self.config().compiler;
+        if !options.enabled {
+            bail!("the engine was configured not to compile; give a module that was compiled before");
+        }
+        let request = CompileRequest {
+            input,
+            accept_text,
+            settings: self.compile_settings()?,
+            limits: options.limits,
+            tasks: options.tasks,
+            progress: options.progress.as_deref().map(|progress| progress as &dyn Fn(Progress)),
+        };
+        Ok(ask(self.compiler(Compiler::load)?.service()?, &request)?)
     }
 
     /// Compiles a module, in the binary or the text format, to an artifact for
@@ -80,8 +258,15 @@ impl Engine {
     /// # Errors
     /// Says what is wrong with the module.
     pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        Ok(self.compiler()?.compile(&to_binary(bytes)?)?)
+        self.with_compiler(bytes, true, |compiler, request| compiler.compile(request))
     }
+}
+
+/// Compiles a module and loads it.
+fn compile(engine: &Engine, input: &[u8], accept_text: bool) -> Result<Module> {
+    let artifact = engine.with_compiler(input, accept_text, |compiler, request| compiler.compile(request))?;
+    // SAFETY: the compiler has just made it.
+    unsafe { Module::deserialize(engine, artifact) }
 }
 
 impl Module {
@@ -90,7 +275,7 @@ impl Module {
     /// # Errors
     /// Says what is wrong with the module.
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
-        Self::from_binary(engine, &to_binary(bytes.as_ref())?)
+        compile(engine, bytes.as_ref(), true)
     }
 
     /// Compiles a module in the binary format.
@@ -98,9 +283,7 @@ impl Module {
     /// # Errors
     /// Says what is wrong with the module.
     pub fn from_binary(engine: &Engine, binary: &[u8]) -> Result<Module> {
-        let artifact = engine.compiler()?.compile(binary)?;
-        // SAFETY: the compiler has just made it.
-        unsafe { Module::deserialize(engine, artifact) }
+        compile(engine, binary, false)
     }
 
     /// Compiles the module in a file, in the binary or the text format.
@@ -108,21 +291,14 @@ impl Module {
     /// # Errors
     /// Says what is wrong with the file or the module.
     pub fn from_file(engine: &Engine, file: impl AsRef<FilePath>) -> Result<Module> {
-        let content = read(file.as_ref())?;
-        let binary = wat::parse_bytes(&content).map_err(|mut error| {
-            #[cfg(target_os = "linux")]
-            error.set_path(&*file.as_ref().to_string_lossy());
-            error
-        })?;
-        Self::from_binary(engine, &binary)
+        compile(engine, &read(file.as_ref())?, true)
     }
 
-    /// Checks that a module in the binary format is valid, without keeping what it is compiled to.
+    /// Checks that a module in the binary format is valid, without compiling it.
     ///
     /// # Errors
-    /// Says what is wrong with the module.
+    /// Says what is wrong with the module, and where.
     pub fn validate(engine: &Engine, binary: &[u8]) -> Result<()> {
-        engine.compiler()?.compile(binary)?;
-        Ok(())
+        engine.with_compiler(binary, false, |compiler, request| compiler.validate(request))
     }
 }

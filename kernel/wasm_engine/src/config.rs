@@ -19,7 +19,6 @@ pub struct Config {
     /// `None`: no backtraces.
     pub(crate) backtrace_frames: Option<NonZeroUsize>,
     pub(crate) tunables: Tunables,
-    #[cfg(feature = "compiler")]
     pub(crate) compiler: crate::compile::Options,
 }
 
@@ -29,7 +28,6 @@ impl Default for Config {
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,
             backtrace_frames: NonZeroUsize::new(DEFAULT_BACKTRACE_FRAMES),
             tunables: Tunables::default(),
-            #[cfg(feature = "compiler")]
             compiler: Default::default(),
         }
     }

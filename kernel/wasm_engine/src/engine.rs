@@ -1,10 +1,12 @@
 //! The engine: what all modules and stores of a program have in common.
 
+use crate::compile::Compiler;
 use crate::type_registry::TypeRegistry;
 use crate::{Config, Result, trap};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
+use spin::Once;
 use wasm_artifact::{Artifact, CpuFeatures, Host};
 use wasm_platform::TrapHook;
 
@@ -20,6 +22,8 @@ struct Inner {
     target: String,
     cpu: CpuFeatures,
     types: TypeRegistry,
+    /// What compiles modules, once there was one to compile.
+    compiler: Once<Compiler>,
     _trap_hook: TrapHook,
 }
 
@@ -46,6 +50,7 @@ impl Engine {
             target,
             cpu: CpuFeatures::of_this_cpu(),
             types: TypeRegistry::default(),
+            compiler: Once::new(),
             _trap_hook: TrapHook::install(trap::handle)?,
         })))
     }
@@ -72,6 +77,18 @@ impl Engine {
 
     pub(crate) fn types(&self) -> &TypeRegistry {
         &self.0.types
+    }
+
+    /// What compiles modules; if there is none yet, what `load` gives.
+    pub(crate) fn compiler(&self, load: impl FnOnce() -> Result<Compiler>) -> Result<&Compiler> {
+        match self.0.compiler.get() {
+            Some(compiler) => Ok(compiler),
+            // If another task was faster, both have the same crate.
+            None => {
+                let compiler = load()?;
+                Ok(self.0.compiler.call_once(|| compiler))
+            }
+        }
     }
 
     /// What an artifact must have been compiled for to run here.

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! WebAssembly 1.0 with multiple values, sign extension, saturating conversions, bulk memory operations and reference types.
-//! With the feature `compiler` it compiles `.wasm` and `.wat`; without, it loads what was compiled to a `.cwasm` before, and
-//! is much smaller.
+//! It compiles `.wasm` and `.wat`, and loads what was compiled to a `.cwasm` before. The compiler is no part of it: in the
+//! kernel it is loaded when it is first needed; elsewhere a program with the feature `compiler` is linked with it.
 //!
 //! # How it hangs together
 //! - [`vm`](self) (private) holds what compiled code sees: contexts, memories, tables, and the functions it calls.
@@ -32,7 +32,6 @@ extern crate alloc;
 pub mod error;
 pub mod externref;
 
-#[cfg(feature = "compiler")]
 mod compile;
 mod config;
 mod engine;
@@ -53,7 +52,6 @@ mod types;
 mod values;
 mod vm;
 
-#[cfg(feature = "compiler")]
 pub use compile::OptLevel;
 pub use config::Config;
 pub use engine::{Engine, EngineWeak, Precompiled};
@@ -79,5 +77,6 @@ pub use types::{
     TableType, ValType,
 };
 pub use values::{Ref, Val};
-pub use wasm_artifact::Trap;
+pub use wasm_artifact::compile::{CompileError, CompileErrorKind, CompileLimits, Progress};
+pub use wasm_artifact::{CpuFeatures, Trap};
 pub use wasm_artifact::vmctx::ValRaw;

@@ -13,6 +13,9 @@
 //! | [`stack_bounds`] | where the current stack lies |
 //! | [`end_if_killed`] | ends the current task if it is to end |
 //! | [`read_file`] | the content of a file |
+//! | [`files`] | files written as a whole, and directories of them |
+//! | [`run_workers`], [`parallelism`] | work done by tasks of its own; how many the machine runs at once |
+//! | `LoadedCrate` | a crate of the kernel that is loaded when it is needed; not on Linux |
 //!
 //! What is common to the platforms (the error type, the registers a trap handler sees, the argument checks) is defined
 //! here, so that a platform is little more than its system calls.
@@ -30,23 +33,34 @@ extern crate alloc;
 
 use core::fmt;
 
+pub mod files;
 mod hook;
+mod workers;
 
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 use linux as platform;
+#[cfg(target_os = "linux")]
+#[path = "files_linux.rs"]
+mod platform_files;
 
 #[cfg(target_os = "theseus")]
 mod theseus;
 #[cfg(target_os = "theseus")]
 use theseus as platform;
+#[cfg(target_os = "theseus")]
+#[path = "files_theseus.rs"]
+mod platform_files;
 
 pub use hook::{TrapHandler, TrapHook};
+#[cfg(target_os = "theseus")]
+pub use platform::LoadedCrate;
 pub use platform::{
-    CodeImage, OPERATING_SYSTEM, Reservation, UnwindRegistration, end_if_killed, page_size, read_file,
-    stack_bounds, tls_get, tls_set,
+    CodeImage, OPERATING_SYSTEM, Reservation, UnwindRegistration, end_if_killed, page_size, parallelism,
+    read_file, stack_bounds, tls_get, tls_set,
 };
+pub use workers::{Budget, WorkersError, run_workers};
 
 /// Why the operating system did not do what was asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,11 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::OnceLock;
 
+mod workers;
+
+pub use workers::parallelism;
+pub(crate) use workers::run_workers;
+
 /// The name under which artifacts for this platform are compiled.
 pub const OPERATING_SYSTEM: &str = "linux";
 

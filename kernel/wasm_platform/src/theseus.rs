@@ -14,6 +14,13 @@ use memory::{Page, PageRange, PteFlags, ReservedPages, VirtualAddress};
 use path::Path;
 use signal_handler::TrapContext;
 
+mod crates;
+mod workers;
+
+pub use crates::LoadedCrate;
+pub use workers::parallelism;
+pub(crate) use workers::run_workers;
+
 /// The name under which artifacts for this platform are compiled.
 pub const OPERATING_SYSTEM: &str = "theseus";
 
@@ -262,7 +269,7 @@ pub fn read_file(path: &str) -> Result<Vec<u8>, String> {
 }
 
 /// The directory that relative paths of the current task start from.
-fn working_directory() -> DirRef {
+pub(crate) fn working_directory() -> DirRef {
     let of_task = task::with_current_task(|task| task.get_env().lock().working_dir.clone());
     of_task.unwrap_or_else(|_| root::get_root().clone())
 }

@@ -4,11 +4,11 @@
 //! stderr; the exit status is 1, or 2 when the command line is not understood.
 
 mod options;
-mod parallel;
 
 use options::{Command, Options};
 use std::process::ExitCode;
-use wasm_compiler::Compiler;
+use wasm_artifact::compile::{CompileLimits, CompileRequest};
+use wasm_compile::wasm_compile_service;
 
 fn main() -> ExitCode {
     let arguments: Result<Vec<String>, _> =
@@ -47,13 +47,16 @@ fn compile(options: &Options) -> Result<(), String> {
     if wasm_artifact::Artifact::detect(&bytes) {
         return Err(format!("{input} is compiled already; give a .wasm or .wat file"));
     }
-    let wasm = wat::parse_bytes(&bytes).map_err(|mut error| {
-        error.set_path(&*options.input.to_string_lossy());
-        format!("{input}: {}", one_line(&error.to_string()))
-    })?;
-    let compiler = Compiler::new(options.settings).map_err(|error| error.to_string())?;
+    let request = CompileRequest {
+        input: &bytes,
+        accept_text: true,
+        settings: options.settings,
+        limits: CompileLimits::default(),
+        tasks: options.threads,
+        progress: None,
+    };
     let artifact =
-        parallel::compile(&compiler, &wasm, options.threads).map_err(|error| format!("{input}: {error}"))?;
+        wasm_compile_service.compile(&request).map_err(|error| format!("{input}: {}", error.message))?;
     write(&options.output, &artifact)
         .map_err(|error| format!("cannot write {}: {error}", options.output.display()))
 }
@@ -68,33 +71,4 @@ fn write(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
         let _ = std::fs::remove_file(&temporary);
     }
     written
-}
-
-/// Errors of the text format show the source below the message; we have one line: message, line and column.
-fn one_line(error: &str) -> String {
-    let mut lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
-    let message = lines.next().unwrap_or("not understood").to_string();
-    match lines.find_map(|line| line.strip_prefix("--> ")) {
-        Some(place) => {
-            let mut parts = place.rsplitn(3, ':');
-            match (parts.next(), parts.next()) {
-                (Some(column), Some(line)) => format!("{message} (line {line}, column {column})"),
-                _ => message,
-            }
-        }
-        None => message,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_of_the_text_format_become_one_line() {
-        let error = wat::parse_str("(module\n  (fnc))").unwrap_err().to_string();
-        let line = one_line(&error);
-        assert!(line.ends_with("(line 2, column 4)"), "{line}");
-        assert!(!line.contains('\n'));
-    }
 }

@@ -2,8 +2,8 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
+use wasm_artifact::compile::{Settings, Target};
 use wasm_artifact::{CpuFeatures, OptLevel};
-use wasm_compiler::{Settings, Target};
 
 /// What `--help` prints.
 pub const HELP: &str = "\

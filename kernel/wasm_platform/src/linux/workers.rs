@@ -1,0 +1,88 @@
+//! Workers are threads.
+
+use crate::PlatformError;
+use crate::workers::{Budget, CancelOnDrop, TURN_MS, WorkersError};
+use alloc::string::{String, ToString};
+use core::any::Any;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::{self, Builder};
+use std::time::Duration;
+
+/// Bytes of a worker's stack. Address space only, until they are used; code without optimisation uses several times as much as
+/// code with.
+const STACK_SIZE: usize = 16 << 20;
+
+/// How many tasks the machine runs at once.
+pub fn parallelism() -> usize {
+    thread::available_parallelism().map_or(1, core::num::NonZero::get)
+}
+
+/// See [`crate::run_workers`].
+pub(crate) fn run_workers(
+    count: usize,
+    budget: &Budget,
+    work: &(dyn Fn(usize) + Sync),
+    turn: Option<&dyn Fn()>,
+) -> Result<(), WorkersError> {
+    let running = Mutex::new(0);
+    let one_ended = Condvar::new();
+    /// Says that a worker has ended, however that came.
+    struct Ended<'a>(&'a Mutex<usize>, &'a Condvar);
+    impl Drop for Ended<'_> {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+            self.1.notify_one();
+        }
+    }
+    thread::scope(|scope| {
+        // Dropped before the scope waits for the threads.
+        let cancel = CancelOnDrop(budget);
+        let mut workers = alloc::vec::Vec::new();
+        for number in 0..count {
+            *running.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            let ended = Ended(&running, &one_ended);
+            let builder = Builder::new().name("wasm_worker".to_string()).stack_size(STACK_SIZE);
+            match builder.spawn_scoped(scope, move || {
+                let _ended = ended;
+                work(number);
+            }) {
+                Ok(worker) => workers.push(worker),
+                Err(_) if number > 0 => break,
+                Err(_) => {
+                    let error = PlatformError::last_os_error("start a thread");
+                    return Err(WorkersError::NotStarted(error));
+                }
+            }
+        }
+        if let Some(turn) = turn {
+            let mut count = running.lock().unwrap_or_else(PoisonError::into_inner);
+            while *count > 0 {
+                let waited = one_ended.wait_timeout(count, Duration::from_millis(TURN_MS));
+                let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                count = guard;
+                if timeout.timed_out() {
+                    drop(count);
+                    turn();
+                    count = running.lock().unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+        let mut result = Ok(());
+        for worker in workers {
+            if let Err(payload) = worker.join() {
+                result = result.and(Err(WorkersError::Panicked(message_of(&*payload))));
+            }
+        }
+        core::mem::forget(cancel);
+        result
+    })
+}
+
+/// What a panic said.
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(message), _) => message.to_string(),
+        (_, Some(message)) => message.clone(),
+        _ => "no message".to_string(),
+    }
+}

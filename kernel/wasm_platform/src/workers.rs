@@ -1,0 +1,93 @@
+//! Work that is done by tasks of its own, within a budget.
+
+use crate::{PlatformError, platform};
+use alloc::string::String;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// What the workers of one piece of work have in common: whether they are to go on, and how much memory they may have.
+#[derive(Debug)]
+pub struct Budget {
+    cancelled: AtomicBool,
+}
+
+impl Budget {
+    /// A budget that allows to begin.
+    pub fn new() -> Budget {
+        Budget { cancelled: AtomicBool::new(false) }
+    }
+
+    /// Asks the workers to stop. They look at [`is_cancelled`](Self::is_cancelled) between one thing and the next.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether the workers are to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why work was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkersError {
+    /// No worker could be started.
+    NotStarted(PlatformError),
+    /// A worker was killed.
+    Killed,
+    /// A worker panicked, with this message.
+    Panicked(String),
+}
+
+impl fmt::Display for WorkersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WorkersError::NotStarted(error) => error.fmt(f),
+            WorkersError::Killed => f.write_str("a task that did the work was killed"),
+            WorkersError::Panicked(message) => write!(f, "a task that did the work panicked: {message}"),
+        }
+    }
+}
+
+impl core::error::Error for WorkersError {}
+
+/// How often a caller of [`run_workers`] that waits is given a turn, in milliseconds.
+pub(crate) const TURN_MS: u64 = 50;
+
+/// Calls `work(0)`, …, `work(count - 1)` at the same time, each in a task of its own with a stack of at least 1 MiB, and returns when
+/// all have ended. Meanwhile `turn`, if there is one, is called on the current task, every 50 ms or so. If the system cannot start as many tasks, those are missing
+/// that have the highest numbers.
+///
+/// If a worker panics or is killed, the budget is cancelled. If the current task is killed while it waits, or `turn` panics,
+/// the budget is cancelled and the workers are waited for before the unwinding goes on.
+///
+/// # Errors
+/// If not even `work(0)` could be started, or some worker panicked or was killed.
+pub fn run_workers(
+    count: usize,
+    budget: &Budget,
+    work: &(dyn Fn(usize) + Sync),
+    turn: Option<&dyn Fn()>,
+) -> Result<(), WorkersError> {
+    let guarded = |number: usize| {
+        let cancel = CancelOnDrop(budget);
+        work(number);
+        core::mem::forget(cancel);
+    };
+    platform::run_workers(count, budget, &guarded, turn)
+}
+
+/// Cancels the budget when it is dropped.
+pub(crate) struct CancelOnDrop<'a>(pub(crate) &'a Budget);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
