@@ -15,6 +15,8 @@
 //! | [`read_file`] | the content of a file |
 //! | [`files`] | files written as a whole, and directories of them |
 //! | [`run_workers`], [`parallelism`] | work done by tasks of its own; how many the machine runs at once |
+//! | [`WaitList`] | tasks blocked until somebody notifies the address at which they wait |
+//! | [`Mutex`] | a lock whose waiters sleep |
 //! | `LoadedCrate` | a crate of the kernel that is loaded when it is needed; not on Linux |
 //!
 //! What is common to the platforms (the error type, the registers a trap handler sees, the argument checks) is defined
@@ -35,6 +37,7 @@ use core::fmt;
 
 pub mod files;
 mod hook;
+mod waiting;
 mod workers;
 
 #[cfg(target_os = "linux")]
@@ -55,11 +58,12 @@ mod platform_files;
 
 pub use hook::{TrapHandler, TrapHook};
 #[cfg(target_os = "theseus")]
-pub use platform::LoadedCrate;
+pub use platform::{LoadedCommand, LoadedCrate};
 pub use platform::{
-    CodeImage, OPERATING_SYSTEM, Reservation, UnwindRegistration, end_if_killed, page_size, parallelism,
+    CodeImage, Mutex, OPERATING_SYSTEM, Reservation, UnwindRegistration, end_if_killed, page_size, parallelism,
     read_file, stack_bounds, tls_get, tls_set,
 };
+pub use waiting::{WaitList, Waited};
 pub use workers::{Budget, WorkersError, run_workers};
 
 /// Why the operating system did not do what was asked of it.

@@ -8,9 +8,12 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::OnceLock;
 
+mod waiting;
 mod workers;
 
 pub use workers::parallelism;
+pub use waiting::Mutex;
+pub(crate) use waiting::{ListLock, Sleeper, with_list};
 pub(crate) use workers::run_workers;
 
 /// The name under which artifacts for this platform are compiled.

@@ -15,10 +15,13 @@ use path::Path;
 use signal_handler::TrapContext;
 
 mod crates;
+mod waiting;
 mod workers;
 
-pub use crates::LoadedCrate;
+pub use crates::{LoadedCommand, LoadedCrate};
 pub use workers::parallelism;
+pub use waiting::Mutex;
+pub(crate) use waiting::{ListLock, Sleeper, with_list};
 pub(crate) use workers::run_workers;
 
 /// The name under which artifacts for this platform are compiled.

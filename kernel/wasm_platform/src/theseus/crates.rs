@@ -33,3 +33,8 @@ impl core::fmt::Debug for LoadedCrate {
         f.debug_tuple("LoadedCrate").field(&self.0.crate_name).finish()
     }
 }
+
+/// A command that is a crate of its own, found by a variable of this type: takes arguments, prints to standard output and standard
+/// error by the functions that it is given, and returns the exit status.
+pub type LoadedCommand =
+    fn(args: &[String], out: fn(core::fmt::Arguments<'_>), err: fn(core::fmt::Arguments<'_>)) -> isize;
