@@ -8,21 +8,34 @@
 //!
 //! The layout tells where a block came from, so that nothing is stored with it.
 //!
+//! A task that allocates much can do so in an [`Arena`], whose blocks come without a lock and count against a
+//! [`Budget`] (module `arena`). They are told from the others by their address, and freed like them.
+//!
 //! Works as soon as `memory::init` has returned; before, and when memory is exhausted, allocating yields
 //! null, which `try_reserve` and its like report. The lock disables interrupts and is held for a few
 //! instructions; no mapping, unmapping or zeroing happens under it.
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_os = "theseus", feature(alloc_error_handler))]
+#![feature(thread_local)]
 
+extern crate alloc;
+
+mod arena;
+mod budget;
 mod classes;
 mod runs;
 mod slab;
 #[cfg(test)]
 mod tests;
 
+pub use arena::{Arena, leave_arena, outside_arena};
+pub use budget::{Budget, Refusal};
+
 use classes::{Place, block_size, place};
 use core::alloc::{GlobalAlloc, Layout};
 use core::mem;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel_config::memory::{KERNEL_HEAP_MAX_SIZE, KERNEL_HEAP_START, PAGE_SIZE};
 use memory::{AllocatedPages, MappedPages, Mapper, PageRange, PteFlags, VirtualAddress};
 use runs::RunCache;
@@ -109,6 +122,31 @@ pub fn init() -> Result<(), &'static str> {
         GLOBAL_ALLOCATOR.dealloc(block, layout);
     }
     Ok(())
+}
+
+/// Deals with a task whose arena has refused an allocation that cannot fail: it normally unwinds the task, without the
+/// noise of a panic. If it returns, the task panics.
+pub type RefusalHook = fn(Refusal, Layout);
+
+static REFUSAL_HOOK: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// Makes `hook` deal with refusals from now on. It must stay loaded.
+pub fn set_refusal_hook(hook: RefusalHook) {
+    REFUSAL_HOOK.store(hook as *mut (), Ordering::Release);
+}
+
+/// An allocation that cannot fail has failed. It is a panic like any other, so it ends the task.
+#[cfg(target_os = "theseus")]
+#[alloc_error_handler]
+fn out_of_memory(layout: Layout) -> ! {
+    let Some(refusal) = arena::fail() else { panic!("out of memory: no room for {} bytes", layout.size()) };
+    // SAFETY: only `set_refusal_hook` stores there, a function of this type; null is `None`.
+    let hook =
+        unsafe { mem::transmute::<*mut (), Option<RefusalHook>>(REFUSAL_HOOK.load(Ordering::Acquire)) };
+    if let Some(hook) = hook {
+        hook(refusal, layout);
+    }
+    panic!("out of memory: no room for {} bytes: {refusal}", layout.size())
 }
 
 /// Counts what the heap holds.
@@ -286,28 +324,38 @@ impl Heap {
     }
 }
 
-// SAFETY: blocks and runs in use do not overlap, are as large and aligned as asked for, and stay until they
-// are given back: that is what `Slabs`, `RunCache` and `MappedPages` guarantee. No function unwinds, and none
-// allocates.
-unsafe impl GlobalAlloc for Heap {
-    #[inline(always)]
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+impl Heap {
+    /// A block that is not at hand in the task's arena, and whether it is known to be zero.
+    #[inline(never)]
+    fn allocate(&self, layout: Layout) -> (*mut u8, bool) {
+        if let Some(result) = arena::allocate(&layout) {
+            return result;
+        }
         match place(&layout) {
             Place::Slab(class) => {
                 let block = self.state.lock().slabs.pop(class);
-                match block {
+                let block = match block {
                     Some(block) => block.as_ptr(),
                     None => self.allocate_slowly(class),
-                }
+                };
+                (block, false)
             }
-            Place::Pages(pages) => self.allocate_run(pages, layout.align()).0,
+            Place::Pages(pages) => self.allocate_run(pages, layout.align()),
         }
     }
 
-    #[inline(always)]
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+    /// Takes back a block that is not one of the task's arena, or a large one.
+    ///
+    /// # Safety
+    /// As for `dealloc`.
+    #[inline(never)]
+    unsafe fn deallocate(&self, block: *mut u8, layout: Layout) {
+        if arena::is_arenas(block) {
+            // SAFETY: by this function's contract.
+            return unsafe { arena::deallocate(block, &layout) };
+        }
         // SAFETY: the caller gives back a block of this heap, and none of those is null.
-        let block = unsafe { NonNull::new_unchecked(ptr) };
+        let block = unsafe { NonNull::new_unchecked(block) };
         match place(&layout) {
             Place::Slab(_) => {
                 let mut state = self.state.lock();
@@ -323,12 +371,31 @@ unsafe impl GlobalAlloc for Heap {
             Place::Pages(pages) => unsafe { self.deallocate_run(block, pages) },
         }
     }
+}
+
+// SAFETY: blocks and runs in use do not overlap, are as large and aligned as asked for, and stay until they
+// are given back: that is what `Slabs`, `RunCache`, `MappedPages` and `Arena` guarantee. No function unwinds, and none
+// allocates.
+unsafe impl GlobalAlloc for Heap {
+    #[inline(always)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        arena::allocate_fast(&layout).unwrap_or_else(|| self.allocate(layout).0)
+    }
+
+    #[inline(always)]
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller gives back a block of this heap that it no longer uses.
+        unsafe {
+            if !arena::deallocate_fast(ptr) {
+                self.deallocate(ptr, layout);
+            }
+        }
+    }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let (block, is_zero) = match place(&layout) {
-            // SAFETY: the caller's contract is the same.
-            Place::Slab(_) => (unsafe { self.alloc(layout) }, false),
-            Place::Pages(pages) => self.allocate_run(pages, layout.align()),
+        let (block, is_zero) = match arena::allocate_fast(&layout) {
+            Some(block) => (block, false),
+            None => self.allocate(layout),
         };
         if !block.is_null() && !is_zero {
             // SAFETY: the block is new and at least as large.
@@ -340,13 +407,20 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller guarantees that the new size, rounded up to the alignment, does not overflow.
         let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
-        match (place(&layout), place(&new_layout)) {
-            (old, new) if old == new => return ptr,
-            // SAFETY: the caller resizes a block of this heap.
-            (Place::Pages(old), Place::Pages(new)) if unsafe { self.resize_run(ptr, old, new) } => {
-                return ptr;
+        // SAFETY: the caller resizes a block of this heap.
+        let resized = unsafe {
+            if arena::is_arenas(ptr) {
+                arena::resize(ptr, &layout, new_size)
+            } else {
+                match (place(&layout), place(&new_layout)) {
+                    (old, new) if old == new => true,
+                    (Place::Pages(old), Place::Pages(new)) => self.resize_run(ptr, old, new),
+                    _ => false,
+                }
             }
-            _ => {}
+        };
+        if resized {
+            return ptr;
         }
         // SAFETY: the new block is at least as large as what is copied, and different from the old one, which
         // the caller gives up.

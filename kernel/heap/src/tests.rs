@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
 /// xorshift64*, seeded: the same run every time.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -12,6 +12,7 @@
 extern crate alloc;
 
 mod layout;
+mod tls;
 
 use alloc::format;
 use alloc::string::String;
@@ -116,6 +117,7 @@ fn start(info: &'static BootInfo) -> Result<Infallible, StartError> {
     log::info!("started by {}, {megabytes} MiB of RAM", info.protocol);
     phases::end_of("boot information");
 
+    tls::init()?;
     init_memory(info)?;
     phases::end_of("memory and heap");
 

@@ -1,4 +1,4 @@
-//! Where every panic arrives: the panic handler and the allocation error handler.
+//! Where every panic arrives: the panic handler.
 //!
 //! A panic is handed to the hook that was set by [`set_panic_hook`] (`panic_wrapper` is the one that unwinds the task).
 //! Before there is a hook, or when the hook gives up by returning, the panic's message goes to what was set by
@@ -8,7 +8,6 @@
 //! two functions given to it. It allocates nothing and takes no lock.
 
 #![cfg_attr(not(test), no_std)]
-#![cfg_attr(target_os = "theseus", feature(alloc_error_handler))]
 
 use core::{
     panic::PanicInfo,
@@ -96,13 +95,6 @@ fn panic_impl(info: &PanicInfo<'_>) -> ! {
 #[cfg(target_os = "theseus")]
 pub fn panic_handler_address() -> usize {
     panic_impl as *const () as usize
-}
-
-/// An allocation that cannot fail has failed. It is a panic like any other, so it ends the task.
-#[cfg(target_os = "theseus")]
-#[alloc_error_handler]
-fn out_of_memory(layout: core::alloc::Layout) -> ! {
-    panic!("out of memory: no room for {} bytes", layout.size())
 }
 
 #[cfg(test)]
