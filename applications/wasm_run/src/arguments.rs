@@ -67,6 +67,10 @@ pub(crate) fn value(text: &str, ty: &ValType) -> Option<Val> {
         }),
         ValType::F32 => Val::from(text.parse::<f32>().ok()?),
         ValType::F64 => Val::from(text.parse::<f64>().ok()?),
+        ValType::V128 => Val::from(match hexadecimal {
+            Some(digits) => u128::from_str_radix(digits, 16).ok()?,
+            None => text.parse::<u128>().ok()?,
+        }),
         ValType::Ref(_) => return None,
     })
 }
@@ -78,6 +82,7 @@ pub(crate) fn print(value: &Val) -> String {
         Val::I64(value) => value.to_string(),
         Val::F32(bits) => f32::from_bits(*bits).to_string(),
         Val::F64(bits) => f64::from_bits(*bits).to_string(),
+        Val::V128(value) => value.as_u128().to_string(),
         Val::FuncRef(None) => "<null funcref>".to_string(),
         Val::FuncRef(Some(_)) => "<funcref>".to_string(),
         Val::ExternRef(None) => "<null externref>".to_string(),

@@ -58,6 +58,8 @@ pub enum ConstExpr {
     F32(u32),
     /// The `f64` with these bits.
     F64(u64),
+    /// The `v128` with these bits.
+    V128(u128),
     /// The value of a global that comes before the use.
     GlobalGet(GlobalIndex),
     /// A null reference.

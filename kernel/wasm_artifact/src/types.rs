@@ -61,6 +61,8 @@ pub enum ValType {
     F32,
     /// 64-bit IEEE 754 number.
     F64,
+    /// 128 bits, which instructions take for vectors of smaller numbers.
+    V128,
     /// A reference.
     Ref(RefType),
 }
@@ -72,6 +74,7 @@ impl fmt::Display for ValType {
             ValType::I64 => f.write_str("i64"),
             ValType::F32 => f.write_str("f32"),
             ValType::F64 => f.write_str("f64"),
+            ValType::V128 => f.write_str("v128"),
             ValType::Ref(ty) => ty.fmt(f),
         }
     }

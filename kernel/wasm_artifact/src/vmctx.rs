@@ -16,14 +16,14 @@
 //! ```
 //!
 //! # Values
-//! `i32 i64 f32 f64` are themselves. A `funcref` is a `*mut VMFuncRef`, null for null. An `externref` is a `u32` handle that the
+//! `i32 i64 f32 f64 v128` are themselves. A `funcref` is a `*mut VMFuncRef`, null for null. An `externref` is a `u32` handle that the
 //! store gives out, 0 for null. Elements of every table are 8 bytes ([`TABLE_ELEMENT_SIZE`]): the pointer, or the handle
 //! zero-extended; so table operations need not know the type. Function references are made eagerly: a null element is an
 //! uninitialised one.
 //!
 //! # wasm calls
 //! Functions of wasm use Cranelift's `Tail` convention with parameters `(callee_vmctx, caller_vmctx, args…)`: integers in
-//! `rdi rsi rdx rcx r8 r9` as far as they go, floats in `xmm0…`; nothing outside generated code calls them.
+//! `rdi rsi rdx rcx r8 r9` as far as they go, floats and vectors in `xmm0…`; nothing outside generated code calls them.
 //!
 //! # array calls
 //! [`VMArrayCallFunction`] is the one ABI between Rust and wasm, in both directions. Arguments are read from, and results
@@ -78,6 +78,8 @@ pub union ValRaw {
     pub f32: u32,
     /// The bits of an `f64`.
     pub f64: u64,
+    /// A `v128`, lane 0 in the lowest bits.
+    pub v128: u128,
     /// A `funcref`: pointer to a [`VMFuncRef`] or null.
     pub funcref: *mut c_void,
     /// An `externref`: handle of the store, 0 for null.

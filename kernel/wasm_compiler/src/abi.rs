@@ -11,6 +11,10 @@ use wasm_artifact::types::{FuncType, HeapType, ValType};
 /// The type of pointers.
 pub(crate) const POINTER: Type = types::I64;
 
+/// The type of vectors wherever it must be one: in locals, parameters, results and at labels. Operators take them as vectors of
+/// other lanes.
+pub(crate) const VECTOR: Type = types::I8X16;
+
 /// The machine type of a wasm value.
 pub(crate) fn value_type(ty: ValType) -> Type {
     match ty {
@@ -18,6 +22,7 @@ pub(crate) fn value_type(ty: ValType) -> Type {
         ValType::I64 => types::I64,
         ValType::F32 => types::F32,
         ValType::F64 => types::F64,
+        ValType::V128 => VECTOR,
         ValType::Ref(ty) => reference_type(ty.heap_type),
         other => unreachable!("the validator admits no {other}"),
     }

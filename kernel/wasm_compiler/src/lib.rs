@@ -4,8 +4,8 @@
 //! produces is described in [`wasm_artifact`]; the runtime needs nothing of this crate to run it.
 //!
 //! # Features
-//! WebAssembly 1.0 with multi-value, sign extension, saturating conversions, bulk memory and reference types ([`FEATURES`]).
-//! The validator refuses everything else, so the translator meets only what it knows.
+//! WebAssembly 2.0: 1.0 with multi-value, sign extension, saturating conversions, bulk memory, reference types and vectors
+//! ([`FEATURES`]). The validator refuses everything else, so the translator meets only what it knows.
 //!
 //! # How a module goes through
 //! 1. [`Compiler::translate`] reads the module, validates all but the function bodies, and yields a [`ModuleTranslation`]: the

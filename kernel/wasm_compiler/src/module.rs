@@ -20,8 +20,8 @@ use wasmparser::{
     FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
-/// What modules may use: all of WebAssembly 2.0 but vectors.
-pub const FEATURES: WasmFeatures = WasmFeatures::WASM2.difference(WasmFeatures::SIMD);
+/// What modules may use: all of WebAssembly 2.0.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2;
 
 /// A module that was read, ready for its functions to be compiled.
 pub struct ModuleTranslation<'a> {
@@ -294,6 +294,7 @@ impl<'a> Reader<'a> {
             Operator::I64Const { value } => ConstExpr::I64(value),
             Operator::F32Const { value } => ConstExpr::F32(value.bits()),
             Operator::F64Const { value } => ConstExpr::F64(value.bits()),
+            Operator::V128Const { value } => ConstExpr::V128(u128::from_le_bytes(*value.bytes())),
             Operator::GlobalGet { global_index } => ConstExpr::GlobalGet(GlobalIndex(global_index)),
             Operator::RefNull { hty } => ConstExpr::RefNull(heap_type(&hty)?),
             Operator::RefFunc { function_index } => {
@@ -383,8 +384,8 @@ pub(crate) fn val_type(ty: &wasmparser::ValType) -> Result<ValType, CompileError
         wasmparser::ValType::I64 => ValType::I64,
         wasmparser::ValType::F32 => ValType::F32,
         wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => ValType::V128,
         wasmparser::ValType::Ref(ty) => ValType::Ref(ref_type(ty)?),
-        other => return Err(CompileError::unsupported(0, other)),
     })
 }
 

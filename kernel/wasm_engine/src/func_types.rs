@@ -3,7 +3,7 @@
 use crate::externref::{ExternRef, Rooted};
 use crate::func::HostFunc;
 use crate::store::StoreOpaque;
-use crate::{Caller, Engine, Error, Func, HeapType, RefType, Result, ValType, bail};
+use crate::{Caller, Engine, Error, Func, HeapType, RefType, Result, V128, ValType, bail};
 use core::mem::MaybeUninit;
 use wasm_artifact::vmctx::ValRaw;
 
@@ -89,6 +89,7 @@ numbers! {
     u64: I64, i64, |value| value as i64, |value| value as u64;
     f32: F32, f32, f32::to_bits, f32::from_bits;
     f64: F64, f64, f64::to_bits, f64::from_bits;
+    V128: V128, v128, u128::from, V128::from;
 }
 
 // SAFETY: null stands for `None` on both sides, and the address of the store's function reference for a function.

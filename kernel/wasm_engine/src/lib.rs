@@ -49,6 +49,7 @@ mod table;
 mod trap;
 mod type_registry;
 mod types;
+mod v128;
 mod values;
 mod vm;
 
@@ -76,6 +77,7 @@ pub use types::{
     ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType, Mutability, RefType,
     TableType, ValType,
 };
+pub use v128::V128;
 pub use values::{Ref, Val};
 pub use wasm_artifact::compile::{CompileError, CompileErrorKind, CompileLimits, Progress};
 pub use wasm_artifact::{CpuFeatures, Trap};

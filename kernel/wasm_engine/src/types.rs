@@ -114,6 +114,8 @@ pub enum ValType {
     F32,
     /// 64-bit floating point.
     F64,
+    /// 128-bit vector.
+    V128,
     /// Reference.
     Ref(RefType),
 }
@@ -124,9 +126,9 @@ impl ValType {
     /// `funcref`.
     pub const FUNCREF: Self = Self::Ref(RefType::FUNCREF);
 
-    /// Whether it is a number.
+    /// Whether it is a number; a vector is none.
     pub fn is_num(&self) -> bool {
-        !self.is_ref()
+        !self.is_ref() && !self.is_v128()
     }
 
     /// Whether it is `i32`.
@@ -147,6 +149,11 @@ impl ValType {
     /// Whether it is `f64`.
     pub fn is_f64(&self) -> bool {
         *self == Self::F64
+    }
+
+    /// Whether it is `v128`.
+    pub fn is_v128(&self) -> bool {
+        *self == Self::V128
     }
 
     /// Whether it is a reference.
@@ -175,7 +182,7 @@ impl ValType {
     /// The reference type.
     ///
     /// # Panics
-    /// If it is a number.
+    /// If it is none.
     pub fn unwrap_ref(&self) -> &RefType {
         self.as_ref().expect("ValType::unwrap_ref on a non-reference type")
     }
@@ -202,6 +209,7 @@ impl Display for ValType {
             Self::I64 => f.write_str("i64"),
             Self::F32 => f.write_str("f32"),
             Self::F64 => f.write_str("f64"),
+            Self::V128 => f.write_str("v128"),
             Self::Ref(ty) => ty.fmt(f),
         }
     }
@@ -573,6 +581,7 @@ mod from_artifact {
                 types::ValType::I64 => Self::I64,
                 types::ValType::F32 => Self::F32,
                 types::ValType::F64 => Self::F64,
+                types::ValType::V128 => Self::V128,
                 types::ValType::Ref(ty) => Self::Ref(RefType::from_artifact(ty)),
                 other => unreachable!("no artifact of this version has values of type {other}"),
             }
@@ -584,6 +593,7 @@ mod from_artifact {
                 Self::I64 => types::ValType::I64,
                 Self::F32 => types::ValType::F32,
                 Self::F64 => types::ValType::F64,
+                Self::V128 => types::ValType::V128,
                 Self::Ref(ty) => types::ValType::Ref(ty.to_artifact()),
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::externref::{ExternRef, Rooted};
 use crate::store::StoreOpaque;
-use crate::{AsContext, AsContextMut, Func, HeapType, RefType, Result, ValType, bail};
+use crate::{AsContext, AsContextMut, Func, HeapType, RefType, Result, V128, ValType, bail};
 use wasm_artifact::vmctx::ValRaw;
 
 /// What is said about a reference of another store, in Wasmtime's words.
@@ -19,6 +19,8 @@ pub enum Val {
     F32(u32),
     /// The bits of a 64-bit floating-point number.
     F64(u64),
+    /// A 128-bit vector.
+    V128(V128),
     /// A function or null.
     FuncRef(Option<Func>),
     /// A value of the host or null.
@@ -48,6 +50,7 @@ impl Val {
         i64 unwrap_i64 i64, "an i64": Val::I64(value) => value;
         f32 unwrap_f32 f32, "an f32": Val::F32(bits) => f32::from_bits(bits);
         f64 unwrap_f64 f64, "an f64": Val::F64(bits) => f64::from_bits(bits);
+        v128 unwrap_v128 V128, "a v128": Val::V128(value) => value;
     }
 
     /// The function or null, if it is a function reference.
@@ -133,6 +136,7 @@ impl Val {
             ValType::I64 => Val::I64(0),
             ValType::F32 => Val::F32(0),
             ValType::F64 => Val::F64(0),
+            ValType::V128 => Val::V128(V128::from(0)),
             ValType::Ref(ty) if ty.is_nullable() => Val::null_ref(ty.heap_type()),
             ValType::Ref(_) => return None,
         })
@@ -153,6 +157,7 @@ impl Val {
             Val::I64(_) => ValType::I64,
             Val::F32(_) => ValType::F32,
             Val::F64(_) => ValType::F64,
+            Val::V128(_) => ValType::V128,
             Val::FuncRef(func) => ValType::Ref(RefType::new(func.is_none(), HeapType::Func)),
             Val::ExternRef(value) => ValType::Ref(RefType::new(value.is_none(), HeapType::Extern)),
         }
@@ -194,6 +199,7 @@ impl Val {
             Val::I64(value) => raw.i64 = value,
             Val::F32(bits) => raw.f32 = bits,
             Val::F64(bits) => raw.f64 = bits,
+            Val::V128(value) => raw.v128 = value.as_u128(),
             Val::FuncRef(Some(func)) if !func.is_of(store) => bail!("{CROSS_STORE}"),
             Val::FuncRef(func) => raw.funcref = Func::option_to_raw(func, store),
             Val::ExternRef(Some(value)) if !value.is_of(store) => bail!("{CROSS_STORE}"),
@@ -224,6 +230,7 @@ impl Val {
                 ValType::I64 => Val::I64(raw.i64),
                 ValType::F32 => Val::F32(raw.f32),
                 ValType::F64 => Val::F64(raw.f64),
+                ValType::V128 => Val::V128(raw.v128.into()),
                 ValType::Ref(ty) if ty.heap_type().is_func() => {
                     Val::FuncRef(Func::option_from_raw(store, raw.funcref))
                 }
@@ -254,6 +261,18 @@ impl From<f32> for Val {
 impl From<f64> for Val {
     fn from(value: f64) -> Self {
         Val::F64(value.to_bits())
+    }
+}
+
+impl From<u128> for Val {
+    fn from(value: u128) -> Self {
+        Val::V128(value.into())
+    }
+}
+
+impl From<V128> for Val {
+    fn from(value: V128) -> Self {
+        Val::V128(value)
     }
 }
 

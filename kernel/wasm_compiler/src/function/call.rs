@@ -35,6 +35,7 @@ impl FunctionTranslator<'_, '_> {
 
     /// Both vmctx arguments, then the topmost values, which are popped.
     fn call_arguments(&mut self, callee_vmctx: Value, num_params: usize) -> Vec<Value> {
+        self.make_generic(num_params);
         let mut arguments = Vec::with_capacity(num_params + 2);
         arguments.push(callee_vmctx);
         arguments.push(self.vmctx);

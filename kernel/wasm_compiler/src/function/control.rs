@@ -58,6 +58,7 @@ impl<'a> FunctionTranslator<'a, '_> {
     }
 
     fn take_args(&mut self, num_args: usize) -> Vec<BlockArg> {
+        self.make_generic(num_args);
         let mut args = core::mem::take(&mut self.branch_args);
         args.extend(self.stack[self.stack.len() - num_args..].iter().map(|&value| BlockArg::Value(value)));
         args
@@ -171,6 +172,7 @@ impl<'a> FunctionTranslator<'a, '_> {
     }
 
     fn return_top(&mut self, num_results: usize) {
+        self.make_generic(num_results);
         let results = &self.stack[self.stack.len() - num_results..];
         self.builder.ins().return_(results);
     }

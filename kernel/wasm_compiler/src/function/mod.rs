@@ -13,9 +13,10 @@ mod control;
 mod memory;
 mod numeric;
 mod rounding;
+mod simd;
 mod table;
 
-use crate::abi::{POINTER, Region, Regions, reference_type, trap_code, value_type};
+use crate::abi::{POINTER, Region, Regions, VECTOR, reference_type, trap_code, value_type};
 use crate::compile::{CallTarget, Scratch};
 use crate::module::{self, ModuleTranslation};
 use crate::{CompileError, Compiler, trampoline};
@@ -27,6 +28,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use hashbrown::HashMap;
+use simd::VectorState;
 use wasm_artifact::builtins::Builtin;
 use wasm_artifact::module::ConstExpr;
 use wasm_artifact::types::{HeapType, ValType};
@@ -53,6 +55,7 @@ pub(crate) struct FunctionTranslator<'a, 'b> {
     signatures: HashMap<TypeIndex, SigRef>,
     /// For arguments of branches; empty between uses.
     branch_args: Vec<BlockArg>,
+    vectors: VectorState,
 }
 
 impl<'a, 'b> FunctionTranslator<'a, 'b> {
@@ -131,6 +134,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             builtins: HashMap::new(),
             signatures: HashMap::new(),
             branch_args: Vec::new(),
+            vectors: VectorState::new(compiler.settings().cpu),
         };
         translator.declare_locals(ty, &arguments, body)?;
         translator.begin_function(ty);
@@ -142,6 +146,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             translator.operator(&operator, offset)?;
         }
         operators.finish()?;
+        translator.type_loads_by_use();
         translator.builder.finalize(compiler.isa.frontend_config());
         Ok(())
     }
@@ -175,6 +180,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
         match ty {
             types::F32 => self.builder.ins().f32const(0.0),
             types::F64 => self.builder.ins().f64const(0.0),
+            VECTOR => self.vector_constant(VECTOR, 0),
             _ => self.builder.ins().iconst(ty, 0),
         }
     }
@@ -223,7 +229,8 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             || self.numeric_operator(operator)
             || self.memory_operator(operator)
             || self.table_operator(operator)
-            || self.call_operator(operator);
+            || self.call_operator(operator)
+            || self.vector_operator(operator);
         if known { Ok(()) } else { Err(CompileError::unsupported(offset, operator)) }
     }
 
@@ -236,6 +243,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             }
             Operator::Select | Operator::TypedSelect { .. } => {
                 let [first, second, condition] = self.pop_many();
+                let [first, second] = [first, second].map(|value| self.generic(value));
                 let value = self.builder.ins().select(condition, first, second);
                 self.push(value);
             }
@@ -245,11 +253,13 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             }
             Operator::LocalSet { local_index } => {
                 let value = self.pop();
+                let value = self.generic(value);
                 self.builder.def_var(self.locals[local_index as usize], value);
             }
             Operator::LocalTee { local_index } => {
                 let value = self.pop();
-                self.builder.def_var(self.locals[local_index as usize], value);
+                let local = self.generic(value);
+                self.builder.def_var(self.locals[local_index as usize], local);
                 self.push(value);
             }
             Operator::GlobalGet { global_index } => {
@@ -317,6 +327,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
                         .ins()
                         .f32const(cranelift_codegen::ir::immediates::Ieee32::with_bits(bits));
                 }
+                ConstExpr::V128(bits) => return self.vector_constant(VECTOR, bits),
                 ConstExpr::F64(bits) => {
                     return self
                         .builder
@@ -370,11 +381,12 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
 /// A list of one type.
 fn single(ty: ValType) -> &'static [ValType] {
     use wasm_artifact::types::RefType;
-    const SINGLES: [ValType; 8] = [
+    const SINGLES: [ValType; 9] = [
         ValType::I32,
         ValType::I64,
         ValType::F32,
         ValType::F64,
+        ValType::V128,
         ValType::Ref(RefType::FUNCREF),
         ValType::Ref(RefType::EXTERNREF),
         ValType::Ref(RefType { nullable: false, heap_type: HeapType::Func }),

@@ -141,7 +141,7 @@ impl FunctionTranslator<'_, '_> {
         true
     }
 
-    fn push_bool(&mut self, value: Value) {
+    pub(super) fn push_bool(&mut self, value: Value) {
         let value = self.builder.ins().uextend(types::I32, value);
         self.push(value);
     }

@@ -379,6 +379,7 @@ impl InstancePtr {
             ConstExpr::I64(i64) => value.i64 = *i64,
             ConstExpr::F32(bits) => value.f32 = *bits,
             ConstExpr::F64(bits) => value.f64 = *bits,
+            ConstExpr::V128(v128) => value.v128 = *v128,
             // SAFETY: the global is filled in, by the caller.
             ConstExpr::GlobalGet(index) => value = unsafe { *self.global(*index).cast::<ValRaw>().as_ptr() },
             // SAFETY: function references are filled in, by the caller.
