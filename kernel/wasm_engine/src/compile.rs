@@ -9,9 +9,9 @@ use crate::{Config, Engine, Module, Result, bail, error::Context};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use wasm_artifact::compile::{CompileRequest, CompileService, Settings, Target};
-use wasm_artifact::compile::{CompileLimits, Progress};
 use wasm_artifact::CpuFeatures;
+use wasm_artifact::compile::{CompileLimits, Progress};
+use wasm_artifact::compile::{CompileRequest, CompileService, Settings, Target};
 
 /// How much the compiler is to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +23,9 @@ pub enum OptLevel {
     #[default]
     Speed,
 }
+
+/// What a module in the binary format begins with.
+const BINARY_MAGIC: &[u8] = b"\0asm";
 
 /// What is called while a module is compiled.
 type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
@@ -235,7 +238,10 @@ impl Engine {
         &self,
         input: &[u8],
         accept_text: bool,
-        ask: impl FnOnce(&dyn CompileService, &CompileRequest<'_>) -> Result<R, wasm_artifact::compile::CompileError>,
+        ask: impl FnOnce(
+            &dyn CompileService,
+            &CompileRequest<'_>,
+        ) -> Result<R, wasm_artifact::compile::CompileError>,
     ) -> Result<R> {
         let options = &self.config().compiler;
         if !options.enabled {
@@ -262,11 +268,22 @@ impl Engine {
     }
 }
 
-/// Compiles a module and loads it.
-fn compile(engine: &Engine, input: &[u8], accept_text: bool) -> Result<Module> {
-    let artifact = engine.with_compiler(input, accept_text, |compiler, request| compiler.compile(request))?;
-    // SAFETY: the compiler has just made it.
-    unsafe { Module::deserialize(engine, artifact) }
+/// Takes a module from the cache, if there is one and it is in it; or compiles it and loads it. `source` is the file it is from, if that
+/// is known.
+fn compile(engine: &Engine, input: &[u8], accept_text: bool, source: Option<&str>) -> Result<Module> {
+    let compile = || engine.with_compiler(input, accept_text, |compiler, request| compiler.compile(request));
+    // In the cache text and what it stands for are two things: text that must not be one is not looked for.
+    let may_be_cached = accept_text || input.starts_with(BINARY_MAGIC);
+    match &engine.config().cache {
+        Some(cache) if may_be_cached => {
+            cache.module(engine, &engine.compile_settings()?, input, source, compile)
+        }
+        _ => {
+            let artifact = compile()?;
+            // SAFETY: the compiler has just made it.
+            unsafe { Module::deserialize(engine, artifact) }
+        }
+    }
 }
 
 impl Module {
@@ -275,7 +292,7 @@ impl Module {
     /// # Errors
     /// Says what is wrong with the module.
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
-        compile(engine, bytes.as_ref(), true)
+        compile(engine, bytes.as_ref(), true, None)
     }
 
     /// Compiles a module in the binary format.
@@ -283,7 +300,7 @@ impl Module {
     /// # Errors
     /// Says what is wrong with the module.
     pub fn from_binary(engine: &Engine, binary: &[u8]) -> Result<Module> {
-        compile(engine, binary, false)
+        compile(engine, binary, false, None)
     }
 
     /// Compiles the module in a file, in the binary or the text format.
@@ -291,7 +308,8 @@ impl Module {
     /// # Errors
     /// Says what is wrong with the file or the module.
     pub fn from_file(engine: &Engine, file: impl AsRef<FilePath>) -> Result<Module> {
-        compile(engine, &read(file.as_ref())?, true)
+        let file = file.as_ref();
+        compile(engine, &read(file)?, true, crate::cache::path_text(file))
     }
 
     /// Checks that a module in the binary format is valid, without compiling it.

@@ -20,6 +20,7 @@ pub struct Config {
     pub(crate) backtrace_frames: Option<NonZeroUsize>,
     pub(crate) tunables: Tunables,
     pub(crate) compiler: crate::compile::Options,
+    pub(crate) cache: Option<crate::Cache>,
 }
 
 impl Default for Config {
@@ -29,6 +30,7 @@ impl Default for Config {
             backtrace_frames: NonZeroUsize::new(DEFAULT_BACKTRACE_FRAMES),
             tunables: Tunables::default(),
             compiler: Default::default(),
+            cache: None,
         }
     }
 }

@@ -32,6 +32,7 @@ extern crate alloc;
 pub mod error;
 pub mod externref;
 
+mod cache;
 mod compile;
 mod config;
 mod engine;
@@ -53,6 +54,7 @@ mod v128;
 mod values;
 mod vm;
 
+pub use cache::{Cache, CacheConfig, CacheEntry, CachedModule, Cleared};
 pub use compile::OptLevel;
 pub use config::Config;
 pub use engine::{Engine, EngineWeak, Precompiled};
