@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod arenas;
 mod faults;
 mod heap_tests;
 mod mappings;
@@ -51,6 +52,13 @@ pub fn main(_args: Vec<String>) -> isize {
             ("heap: collections", heap_tests::collections),
             ("heap: too much is an error", heap_tests::too_much_is_an_error),
             ("heap: half a million blocks come back", heap_tests::half_a_million_blocks),
+            ("arena: contents stay, also of what outlives it", arenas::contents_and_places),
+            ("arena: the limit is an error, and all comes back", arenas::the_limit_is_an_error),
+            ("arena: cancelling ends all", arenas::cancelling_ends_all),
+            ("arena: memory runs out for the arena only", arenas::memory_runs_out_for_the_arena_only),
+            ("arena: a killed task gives everything back", arenas::a_killed_task_gives_everything_back),
+            ("arena: a thousand", arenas::a_thousand_arenas),
+            ("arena: blocks go between tasks", arenas::blocks_go_between_tasks),
         ],
     )
 }

@@ -59,6 +59,7 @@ fn into_payload(reason: KillReason) -> Box<dyn Any + Send> {
 /// # Panics
 /// If nobody up the stack catches, the reason cannot go there; that is a panic of its own.
 pub fn resume_unwind(reason: KillReason) -> ! {
+    heap::leave_arena();
     // Small and short-lived, but memory all the same: a task that cannot have it gets the panic of that instead.
     resume(Box::new(reason))
 }
@@ -73,6 +74,8 @@ pub fn resume_unwind_with(payload: Box<dyn Any + Send>) -> ! {
 }
 
 fn resume(payload: Box<dyn Any + Send>) -> ! {
+    // What is dropped on the way must not fail because the task has a limit on memory.
+    heap::leave_arena();
     let failed = unwind::start_unwinding(payload);
     panic!("cannot unwind: {}", failed.reason)
 }

@@ -21,6 +21,7 @@ extern crate alloc;
 
 use alloc::{boxed::Box, string::String};
 use core::{
+    alloc::Layout,
     any::Any,
     cell::Cell,
     fmt::{self, Write},
@@ -28,6 +29,7 @@ use core::{
     panic::PanicInfo,
 };
 
+use heap::Refusal;
 use logger::{LastWords, Sink};
 use task::{ExitableTaskRef, KillReason, PanicInfoOwned};
 use unwind::{FaultFrame, Frame, UnwindFailed};
@@ -46,10 +48,21 @@ static REPORTING: Cell<bool> = Cell::new(false);
 /// Makes panics of tasks end the task instead of the machine. To be called when there are tasks.
 pub fn init() {
     panic_entry::set_panic_hook(panic_hook);
+    heap::set_refusal_hook(refusal_hook);
+}
+
+/// Unwinds a task to which its arena has refused memory. Whoever gave it the arena catches that and says what is to be said:
+/// nothing is wrong with the task, so it is not reported. Returns if it cannot be unwound.
+fn refusal_hook(refusal: Refusal, layout: Layout) {
+    let msg = text(format_args!("out of memory: no room for {} bytes: {refusal}", layout.size()));
+    let reason = KillReason::Panic(PanicInfoOwned { msg, ..PanicInfoOwned::default() });
+    let _not_caught = unwind::start_unwinding(payload(reason));
 }
 
 /// Called by the panic handler. If it returns, the machine stops.
 fn panic_hook(info: &PanicInfo<'_>) {
+    // From here on nothing may fail because the task has a limit on memory.
+    heap::leave_arena();
     if cpu::in_interrupt() || task::with_current_task(|_| ()).is_err() {
         let _ = writeln!(LastWords, "panic outside of any task");
         print_stack(&mut LastWords);
@@ -78,6 +91,7 @@ fn panic_hook(info: &PanicInfo<'_>) {
 /// # Safety
 /// As for any [`unwind::FaultHandler`]: only the entry of a fault frame may call it.
 pub unsafe extern "C-unwind" fn fault_handler(frame: &mut FaultFrame) -> ! {
+    heap::leave_arena();
     let reason = KillReason::Exception(frame.vector as u8);
     if REPORTING.replace(true) {
         let _ = writeln!(Sink, "the report of a panic has failed with exception {}", frame.vector);
@@ -99,6 +113,7 @@ pub unsafe extern "C-unwind" fn fault_handler(frame: &mut FaultFrame) -> ! {
 /// Unwinds the current task for a fault that was reported already, from a function that stands in for what a frame of the task
 /// has called; callers that were compiled as never unwinding are passed over. If that is impossible, the task ends all the same.
 pub fn unwind_from_fault(reason: KillReason) -> ! {
+    heap::leave_arena();
     give_up(unwind::start_unwinding_from_fault(payload(reason)))
 }
 
