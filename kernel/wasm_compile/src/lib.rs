@@ -28,6 +28,7 @@ mod compilation;
 mod tests;
 mod text;
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use compilation::{Compilation, Task};
@@ -56,34 +57,48 @@ impl CompileService for Service {
 
 /// Does what is asked for in workers, and copies the result to memory of the caller's.
 fn run(request: &CompileRequest<'_>, task: Task) -> Result<Vec<u8>, CompileError> {
-    let budget = Budget::new();
+    let budget = Budget::new(request.limits.memory);
     let binary = Once::new();
     let compilation = Compilation::new(request, task, &budget, &binary);
     let ended = compilation.run(request.progress);
     match compilation.outcome() {
         Some(Err(error)) => Err(error),
         Some(Ok(artifact)) if ended.is_ok() => copy(artifact),
-        _ => Err(failure(ended)),
+        _ => Err(failure(request, ended)),
     }
 }
 
 /// What went wrong, when it was no fault of the module's.
-fn failure(ended: Result<(), WorkersError>) -> CompileError {
+fn failure(request: &CompileRequest<'_>, ended: Result<(), WorkersError>) -> CompileError {
+    let report = "report it with the module";
     let (kind, message) = match ended {
-        Err(WorkersError::Panicked(message)) => (
-            CompileErrorKind::Internal,
-            alloc::format!("the compiler panicked: {message}; report it with the module"),
+        Err(WorkersError::OverBudget) => {
+            let limit = size(request.limits.memory);
+            (CompileErrorKind::Limit, format!("compiling it needs more than {limit} of memory; allow more"))
+        }
+        Err(WorkersError::OutOfMemory) => (
+            CompileErrorKind::System,
+            String::from("not enough memory to compile it; free some and try again"),
         ),
-        Err(WorkersError::NotStarted(error)) => (CompileErrorKind::System, error.to_string()),
-        Err(WorkersError::Killed) => {
+        Err(WorkersError::Killed | WorkersError::Cancelled) => {
             (CompileErrorKind::System, String::from("a task of the compiler was killed; compile again"))
         }
-        Ok(()) => (
-            CompileErrorKind::Internal,
-            String::from("the compilation was given up; report it with the module"),
-        ),
+        Err(WorkersError::Panicked(message)) => {
+            (CompileErrorKind::Internal, format!("the compiler panicked: {message}; {report}"))
+        }
+        Err(error) => (CompileErrorKind::System, error.to_string()),
+        Ok(()) => (CompileErrorKind::Internal, format!("the compiler gave up without a reason; {report}")),
     };
     CompileError::new(kind, &message)
+}
+
+/// A number of bytes in the largest unit that leaves no fraction.
+fn size(bytes: usize) -> String {
+    match bytes {
+        bytes if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
+    }
 }
 
 /// A copy on the caller's heap.
@@ -95,7 +110,7 @@ fn copy(bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
             Ok(copy)
         }
         Err(_) => {
-            let message = alloc::format!("no memory for {} bytes of compiled code; free some", bytes.len());
+            let message = format!("no memory for {} bytes of compiled code; free some", bytes.len());
             Err(CompileError::new(CompileErrorKind::System, &message))
         }
     }

@@ -22,7 +22,7 @@ pub use crates::{LoadedCommand, LoadedCrate};
 pub use workers::parallelism;
 pub use waiting::Mutex;
 pub(crate) use waiting::{ListLock, Sleeper, with_list};
-pub(crate) use workers::run_workers;
+pub(crate) use workers::{Account, run_workers};
 
 /// The name under which artifacts for this platform are compiled.
 pub const OPERATING_SYSTEM: &str = "theseus";

@@ -3,42 +3,49 @@
 use crate::{PlatformError, platform};
 use alloc::string::String;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What the workers of one piece of work have in common: whether they are to go on, and how much memory they may have.
+///
+/// Where the system can give a task memory of its own (Theseus), the memory that workers allocate comes from there, and what
+/// exceeds the limit, or comes after the work was cancelled, is refused at the next allocation. Elsewhere there is no limit.
 #[derive(Debug)]
-pub struct Budget {
-    cancelled: AtomicBool,
-}
+pub struct Budget(pub(crate) platform::Account);
 
 impl Budget {
-    /// A budget that allows to begin.
-    pub fn new() -> Budget {
-        Budget { cancelled: AtomicBool::new(false) }
+    /// A budget of `memory` bytes for all workers together.
+    pub fn new(memory: usize) -> Budget {
+        Budget(platform::Account::new(Some(memory)))
+    }
+
+    /// A budget without a limit: what the workers allocate is the kernel's. For work that waits, keeps what it allocates, or
+    /// has others do something on its behalf.
+    pub fn unlimited() -> Budget {
+        Budget(platform::Account::new(None))
     }
 
     /// Asks the workers to stop. They look at [`is_cancelled`](Self::is_cancelled) between one thing and the next.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
+        self.0.cancel();
     }
 
     /// Whether the workers are to stop.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
-    }
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self::new()
+        self.0.is_cancelled()
     }
 }
 
 /// Why work was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WorkersError {
     /// No worker could be started.
     NotStarted(PlatformError),
+    /// The work needs more memory than its budget has.
+    OverBudget,
+    /// The system has no more memory.
+    OutOfMemory,
+    /// The budget was cancelled.
+    Cancelled,
     /// A worker was killed.
     Killed,
     /// A worker panicked, with this message.
@@ -49,6 +56,9 @@ impl fmt::Display for WorkersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WorkersError::NotStarted(error) => error.fmt(f),
+            WorkersError::OverBudget => f.write_str("the work needs more memory than it may have"),
+            WorkersError::OutOfMemory => f.write_str("out of memory; free some and try again"),
+            WorkersError::Cancelled => f.write_str("the work was cancelled"),
             WorkersError::Killed => f.write_str("a task that did the work was killed"),
             WorkersError::Panicked(message) => write!(f, "a task that did the work panicked: {message}"),
         }
@@ -68,7 +78,8 @@ pub(crate) const TURN_MS: u64 = 50;
 /// the budget is cancelled and the workers are waited for before the unwinding goes on.
 ///
 /// # Errors
-/// If not even `work(0)` could be started, or some worker panicked or was killed.
+/// If not even `work(0)` could be started, or some worker panicked, was killed, or was refused memory that it could not do without.
+/// Of several errors it is the one that came first.
 pub fn run_workers(
     count: usize,
     budget: &Budget,

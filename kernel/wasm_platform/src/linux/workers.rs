@@ -4,6 +4,8 @@ use crate::PlatformError;
 use crate::workers::{Budget, CancelOnDrop, TURN_MS, WorkersError};
 use alloc::string::{String, ToString};
 use core::any::Any;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{self, Builder};
 use std::time::Duration;
@@ -11,6 +13,26 @@ use std::time::Duration;
 /// Bytes of a worker's stack. Address space only, until they are used; code without optimisation uses several times as much as
 /// code with.
 const STACK_SIZE: usize = 16 << 20;
+
+/// What a budget is here.
+#[derive(Debug)]
+pub(crate) struct Account {
+    cancelled: AtomicBool,
+}
+
+impl Account {
+    pub(crate) fn new(_memory: Option<usize>) -> Self {
+        Account { cancelled: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
 
 /// How many tasks the machine runs at once.
 pub fn parallelism() -> usize {
@@ -26,6 +48,8 @@ pub(crate) fn run_workers(
 ) -> Result<(), WorkersError> {
     let running = Mutex::new(0);
     let one_ended = Condvar::new();
+    let first_error = Mutex::new(None);
+    let first_error = &first_error;
     /// Says that a worker has ended, however that came.
     struct Ended<'a>(&'a Mutex<usize>, &'a Condvar);
     impl Drop for Ended<'_> {
@@ -44,7 +68,10 @@ pub(crate) fn run_workers(
             let builder = Builder::new().name("wasm_worker".to_string()).stack_size(STACK_SIZE);
             match builder.spawn_scoped(scope, move || {
                 let _ended = ended;
-                work(number);
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(number))) {
+                    let error = WorkersError::Panicked(message_of(&*payload));
+                    first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
             }) {
                 Ok(worker) => workers.push(worker),
                 Err(_) if number > 0 => break,
@@ -67,14 +94,12 @@ pub(crate) fn run_workers(
                 }
             }
         }
-        let mut result = Ok(());
         for worker in workers {
-            if let Err(payload) = worker.join() {
-                result = result.and(Err(WorkersError::Panicked(message_of(&*payload))));
-            }
+            // Its panic was caught.
+            let _ = worker.join();
         }
         core::mem::forget(cancel);
-        result
+        first_error.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     })
 }
 

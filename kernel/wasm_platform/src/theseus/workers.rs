@@ -2,9 +2,11 @@
 
 use crate::PlatformError;
 use crate::workers::{Budget, TURN_MS, WorkersError};
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use heap::{Arena, Refusal};
 use kernel_config::memory::PAGE_SIZE;
 use sleep::Duration;
 use task::{ExitValue, JoinableTaskRef, KillReason};
@@ -12,6 +14,38 @@ use wait_queue::WaitQueue;
 
 /// Bytes of a worker's stack.
 const STACK_SIZE: usize = 1 << 20;
+
+/// What a budget is here.
+#[derive(Debug)]
+pub(crate) enum Account {
+    /// Workers allocate from arenas that share this.
+    Limited(Arc<heap::Budget>),
+    /// Workers allocate as any task. The flag says that they are to stop.
+    Unlimited(AtomicBool),
+}
+
+impl Account {
+    pub(crate) fn new(memory: Option<usize>) -> Self {
+        match memory {
+            Some(memory) => Account::Limited(Arc::new(heap::Budget::new(memory))),
+            None => Account::Unlimited(AtomicBool::new(false)),
+        }
+    }
+
+    pub(crate) fn cancel(&self) {
+        match self {
+            Account::Limited(budget) => budget.cancel(),
+            Account::Unlimited(cancelled) => cancelled.store(true, Ordering::Release),
+        }
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        match self {
+            Account::Limited(budget) => budget.is_cancelled(),
+            Account::Unlimited(cancelled) => cancelled.load(Ordering::Acquire),
+        }
+    }
+}
 
 /// How many tasks the machine runs at once.
 pub fn parallelism() -> usize {
@@ -47,11 +81,14 @@ impl Drop for Workers<'_> {
 /// What the workers share with who waits for them.
 struct Shared<'a> {
     work: &'a (dyn Fn(usize) + Sync),
+    budget: &'a Budget,
+    first_error: spin::Mutex<Option<WorkersError>>,
     running: AtomicUsize,
     one_ended: WaitQueue,
 }
 
 impl Shared<'_> {
+    /// What each worker does.
     fn run(&self, number: usize) {
         /// Says that a worker has ended, however that came.
         struct Ended<'a, 'b>(&'a Shared<'b>);
@@ -62,7 +99,42 @@ impl Shared<'_> {
             }
         }
         let _ended = Ended(self);
-        (self.work)(number);
+        let mut arena = match &self.budget.0 {
+            Account::Unlimited(_) => None,
+            Account::Limited(budget) => match Arena::new(budget.clone()) {
+                Ok(arena) => Some(arena),
+                Err(refusal) => return self.failed(error_of(refusal)),
+            },
+        };
+        let call = |arena: &mut Option<Arena>| match arena {
+            Some(arena) => arena.run(|| (self.work)(number)),
+            None => (self.work)(number),
+        };
+        if let Err(reason) = catch_unwind::catch_unwind_with_arg(call, &mut arena) {
+            self.failed(match (arena.and_then(|arena| arena.failure()), reason) {
+                (Some(refusal), _) => error_of(refusal),
+                (None, KillReason::Requested) => WorkersError::Killed,
+                (None, KillReason::Panic(info)) => WorkersError::Panicked(info.msg.clone()),
+                (None, reason) => WorkersError::Panicked(reason.to_string()),
+            });
+        }
+    }
+
+    fn failed(&self, error: WorkersError) {
+        // The others are to stop; what they say about that is no news.
+        self.budget.cancel();
+        let mut first = self.first_error.lock();
+        if first.as_ref().is_none_or(|first| *first == WorkersError::Cancelled) {
+            *first = Some(error);
+        }
+    }
+}
+
+fn error_of(refusal: Refusal) -> WorkersError {
+    match refusal {
+        Refusal::Limit => WorkersError::OverBudget,
+        Refusal::Cancelled => WorkersError::Cancelled,
+        Refusal::OutOfMemory => WorkersError::OutOfMemory,
     }
 }
 
@@ -73,7 +145,13 @@ pub(crate) fn run_workers(
     work: &(dyn Fn(usize) + Sync),
     turn: Option<&dyn Fn()>,
 ) -> Result<(), WorkersError> {
-    let shared = Shared { work, running: AtomicUsize::new(0), one_ended: WaitQueue::new() };
+    let shared = Shared {
+        work,
+        budget,
+        first_error: spin::Mutex::new(None),
+        running: AtomicUsize::new(0),
+        one_ended: WaitQueue::new(),
+    };
     let mut workers = Workers { tasks: Vec::new(), budget };
     workers
         .tasks
@@ -104,19 +182,20 @@ pub(crate) fn run_workers(
             turn();
         }
     }
-    let mut result = Ok(());
     while let Some(task) = workers.tasks.last() {
-        let ended = match task.join() {
-            Ok(ExitValue::Completed(_)) => Ok(()),
-            Ok(ExitValue::Killed(KillReason::Requested)) => Err(WorkersError::Killed),
-            Ok(ExitValue::Killed(KillReason::Panic(info))) => Err(WorkersError::Panicked(info.msg.clone())),
-            Ok(ExitValue::Killed(reason)) => Err(WorkersError::Panicked(reason.to_string())),
-            Err(error) => Err(WorkersError::Panicked(String::from(error))),
-        };
+        let ended = task.join();
+        if let Ok(ExitValue::Killed(reason)) = &ended {
+            // It has not come to say so itself.
+            shared.failed(match reason {
+                KillReason::Requested => WorkersError::Killed,
+                reason => WorkersError::Panicked(reason.to_string()),
+            });
+        }
         workers.tasks.pop();
-        result = result.and(ended);
+        ended
+            .map_err(|reason| WorkersError::NotStarted(PlatformError::message("wait for a task", reason)))?;
     }
-    result
+    shared.first_error.into_inner().map_or(Ok(()), Err)
 }
 
 /// Starts a task.
