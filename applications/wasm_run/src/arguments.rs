@@ -51,7 +51,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command<'_>, String> {
 }
 
 /// An argument of type `ty`; `None` if the text is none. Integers may be written as signed or unsigned, or as
-/// hexadecimal with `0x`.
+/// hexadecimal with `0x`; vectors are the unsigned number that their bits are.
 pub(crate) fn value(text: &str, ty: &ValType) -> Option<Val> {
     let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     // `from_str_radix` takes a sign, which has no place after the prefix.
@@ -127,6 +127,10 @@ mod tests {
         assert_eq!(read("1.5", ValType::F32).unwrap(), "1.5");
         assert_eq!(read("1e3", ValType::F64).unwrap(), "1000");
         assert_eq!(read("abc", ValType::F64), None);
+        assert_eq!(read("18446744073709551616", ValType::V128).unwrap(), "18446744073709551616");
+        let largest = read("0xffffffffffffffffffffffffffffffff", ValType::V128).unwrap();
+        assert_eq!(largest, u128::MAX.to_string());
+        assert_eq!(read("-1", ValType::V128), None);
         assert_eq!(read("0", ValType::FUNCREF), None);
     }
 }
