@@ -46,7 +46,9 @@ fn run(paths: &[String]) -> Result<(), String> {
         modules.push((name, wasm));
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("Compiling on Linux: ours, and Wasmtime 48's. {ROUNDS} rounds, medians; ratios are ours / Wasmtime's.");
+    println!(
+        "Compiling on Linux: ours, and Wasmtime 48's. {ROUNDS} rounds, medians; ratios are ours / Wasmtime's."
+    );
     println!("CPU features of both: {}", contestants::cpu());
     for opt_level in [OptLevel::Speed, OptLevel::None] {
         let ours = Ours::new(opt_level)?;
