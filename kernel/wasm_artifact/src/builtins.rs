@@ -20,15 +20,15 @@ pub enum BuiltinResult {
     None,
     /// Returns `true`, or `false` when a trap is pending in the store.
     Success,
-    /// Returns the old size, -1 when the size cannot be changed (which is a value for wasm), or
-    /// [`GROW_TRAPPED`] when a trap is pending in the store.
-    Grow,
+    /// Returns a number that is not less than -1 (which says that a size cannot be changed, and is a value for wasm), or
+    /// [`NUMBER_TRAPPED`] when a trap is pending in the store.
+    Number,
     /// Does not return.
     Never,
 }
 
-/// What `memory_grow` and `table_grow` return when a trap (or an error of a resource limiter) is pending in the store.
-pub const GROW_TRAPPED: i64 = -2;
+/// What builtins with a number as result return when a trap (or an error of a resource limiter) is pending in the store.
+pub const NUMBER_TRAPPED: i64 = -2;
 
 /// The machine type of a builtin's argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ macro_rules! param {
 macro_rules! result_type {
     (None) => { () };
     (Success) => { bool };
-    (Grow) => { i64 };
+    (Number) => { i64 };
     (Never) => { ! };
 }
 
@@ -98,7 +98,7 @@ macro_rules! builtins {
 
 builtins! {
     /// `memory.grow`: grows `memory` by `delta` pages and returns its old size in pages.
-    fn memory_grow / MemoryGrow (memory: u32, delta: u64) -> Grow;
+    fn memory_grow / MemoryGrow (memory: u32, delta: u64) -> Number;
     /// `memory.copy`: copies `len` bytes at `src` of one memory to `dst` of another, as if by way of a buffer. Both ranges are
     /// checked before anything is written.
     fn memory_copy / MemoryCopy (dst_memory: u32, dst: u64, src_memory: u32, src: u64, len: u64) -> Success;
@@ -109,7 +109,7 @@ builtins! {
     /// `data.drop`.
     fn data_drop / DataDrop (data: u32) -> None;
     /// `table.grow`: appends `delta` elements of value `init` and returns the old size.
-    fn table_grow / TableGrow (table: u32, delta: u64, init: u64) -> Grow;
+    fn table_grow / TableGrow (table: u32, delta: u64, init: u64) -> Number;
     /// `table.fill`: sets `len` elements at `dst` to `value`.
     fn table_fill / TableFill (table: u32, dst: u64, value: u64, len: u64) -> Success;
     /// `table.copy`: copies `len` elements at `src` of one table to `dst` of another.
@@ -118,6 +118,14 @@ builtins! {
     fn table_init / TableInit (table: u32, elem: u32, dst: u64, src: u32, len: u32) -> Success;
     /// `elem.drop`.
     fn elem_drop / ElemDrop (elem: u32) -> None;
+    /// `memory.atomic.notify`: wakes at most `count` of those who wait at the address `addr`, and returns how many.
+    fn memory_atomic_notify / MemoryAtomicNotify (memory: u32, addr: u64, count: u32) -> Number;
+    /// `memory.atomic.wait32`: if the 32 bits at `addr` are `expected`, waits until it is notified or `timeout` nanoseconds have
+    /// passed, where a negative number (of 64 bits, signed) means for ever. Returns 0 when it was notified, 1 when the bits
+    /// are others, 2 when the time is over.
+    fn memory_atomic_wait32 / MemoryAtomicWait32 (memory: u32, addr: u64, expected: u32, timeout: u64) -> Number;
+    /// `memory.atomic.wait64`: as the former, for 64 bits.
+    fn memory_atomic_wait64 / MemoryAtomicWait64 (memory: u32, addr: u64, expected: u64, timeout: u64) -> Number;
     /// Jumps to the landing pad of the innermost activation, `(last_wasm_entry_trap_handler, _sp, _fp)`, because of the trap,
     /// error or panic that is pending in the store.
     fn raise / Raise () -> Never;

@@ -49,6 +49,8 @@ pub struct Settings {
     pub tunables: Tunables,
     /// Whether to check Cranelift IR between passes: finds mistakes of the compiler, and takes time.
     pub verify_ir: bool,
+    /// Whether modules may use the threads proposal: atomic instructions and shared memories.
+    pub threads: bool,
 }
 
 impl Settings {
@@ -60,6 +62,7 @@ impl Settings {
             opt_level: OptLevel::default(),
             tunables: Tunables::default(),
             verify_ir: false,
+            threads: true,
         }
     }
 }

@@ -43,6 +43,8 @@ traps! {
     StackOverflow = 1, "call stack exhausted";
     /// A load, store or bulk operation reached past the end of a linear memory.
     MemoryOutOfBounds = 2, "out of bounds memory access";
+    /// The address of an atomic access is not a multiple of the access's size.
+    HeapMisaligned = 3, "unaligned atomic";
     /// A table operation or indirect call reached past the end of a table.
     TableOutOfBounds = 4, "undefined element: out of bounds table access";
     /// An indirect call through a null table element.
@@ -61,6 +63,8 @@ traps! {
     Interrupt = 11, "interrupt";
     /// The fuel the store was given is used up.
     OutOfFuel = 12, "all fuel consumed by WebAssembly";
+    /// A `memory.atomic.wait32` or `wait64` on a memory that is not shared: nobody could ever end it.
+    AtomicWaitNonSharedMemory = 13, "atomic wait on non-shared memory";
 }
 
 impl Trap {

@@ -85,7 +85,7 @@ mod tests {
     use crate::types::Limits;
 
     fn memory(min: u64, max: Option<u64>) -> MemoryType {
-        MemoryType { limits: Limits { min, max } }
+        MemoryType { limits: Limits { min, max }, shared: false }
     }
 
     #[test]

@@ -119,8 +119,10 @@ pub struct TableType {
 /// The type of a linear memory with 32-bit addresses and 64 KiB pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MemoryType {
-    /// Size in pages of [`WASM_PAGE_SIZE`] bytes.
+    /// Size in pages of [`WASM_PAGE_SIZE`] bytes. A shared memory has a maximum.
     pub limits: Limits,
+    /// Whether several tasks may use it at once, each by an instance of its own.
+    pub shared: bool,
 }
 
 impl MemoryType {

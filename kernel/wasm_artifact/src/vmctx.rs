@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! offset 0   VMContext                          fixed head
-//!            VMMemoryDefinition × defined memories
+//!            VMMemoryDefinition × defined memories; of a shared one a VMMemoryImport, filled up to this size
 //!            VMMemoryImport     × imported memories
 //!            VMFunctionImport   × imported functions
 //!            VMTableImport      × imported tables
@@ -48,6 +48,7 @@ use crate::index::*;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::{align_of, offset_of, size_of};
+use core::sync::atomic::AtomicUsize;
 
 // The layout is computed from the structs below as the compiler's own machine lays them out; so that must be one with the
 // pointers of the targets.
@@ -180,15 +181,19 @@ pub struct VMFunctionImport {
 }
 
 /// A linear memory. Its address does not change while the store lives.
+///
+/// That of a shared memory belongs to no store but lives with the memory, and is used by several tasks at once: so even the
+/// instance that defines the memory has just a [`VMMemoryImport`] of it.
 #[repr(C)]
 pub struct VMMemoryDefinition {
     /// First byte. Never changes: a memory does not move.
     pub base: *mut u8,
-    /// Accessible bytes.
-    pub current_length: usize,
+    /// Accessible bytes. Never decreases. Of a shared memory it is read and written atomically, by generated code too; of
+    /// others there is one user at a time.
+    pub current_length: AtomicUsize,
 }
 
-/// An imported memory.
+/// A memory that is imported or shared.
 #[repr(C)]
 pub struct VMMemoryImport {
     /// The definition, in another instance's context or the host's.
@@ -317,7 +322,7 @@ impl VMOffsets {
     }
 
     array_accessors! {
-        /// Offset of a defined memory's [`VMMemoryDefinition`].
+        /// Offset of a defined memory's [`VMMemoryDefinition`], or [`VMMemoryImport`] if it is shared.
         memory(DefinedMemoryIndex): memories / defined_memories of VMMemoryDefinition;
         /// Offset of an imported memory's [`VMMemoryImport`].
         imported_memory(MemoryIndex): imported_memories / imported_memories of VMMemoryImport;

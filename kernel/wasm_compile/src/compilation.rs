@@ -153,7 +153,7 @@ impl<'a> Compilation<'a> {
             },
         };
         if self.task == Task::Validate {
-            Compiler::validate(wasm)?;
+            Compiler::validate(&self.settings, wasm)?;
             return Ok(None);
         }
         let compiler = Compiler::new(self.settings)?;

@@ -2,7 +2,7 @@
 
 use crate::abi::wasm_signature;
 use crate::image::{self, Segment};
-use crate::{CompileError, Compiler};
+use crate::{CompileError, Compiler, Settings};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
@@ -20,8 +20,15 @@ use wasmparser::{
     FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
-/// What modules may use: all of WebAssembly 2.0.
-pub const FEATURES: WasmFeatures = WasmFeatures::WASM2;
+/// What modules may use unless the settings say otherwise: all of WebAssembly 2.0, and threads.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2.union(WasmFeatures::THREADS);
+
+/// What modules may use.
+fn features(settings: &Settings) -> WasmFeatures {
+    let mut features = FEATURES;
+    features.set(WasmFeatures::THREADS, settings.threads);
+    features
+}
 
 /// A module that was read, ready for its functions to be compiled.
 pub struct ModuleTranslation<'a> {
@@ -85,8 +92,8 @@ impl Compiler {
     ///
     /// # Errors
     /// When it is not valid, or uses a feature that is not known.
-    pub fn validate(wasm: &[u8]) -> Result<(), CompileError> {
-        Validator::new_with_features(FEATURES).validate_all(wasm)?;
+    pub fn validate(settings: &Settings, wasm: &[u8]) -> Result<(), CompileError> {
+        Validator::new_with_features(features(settings)).validate_all(wasm)?;
         Ok(())
     }
 
@@ -96,9 +103,10 @@ impl Compiler {
     /// When it is not valid, or uses a feature that is not known. Function bodies are not looked at yet.
     pub fn translate<'a>(&self, wasm: &'a [u8]) -> Result<ModuleTranslation<'a>, CompileError> {
         let mut reader = Reader::default();
-        let mut validator = Validator::new_with_features(FEATURES);
+        let features = features(&self.settings);
+        let mut validator = Validator::new_with_features(features);
         let mut parser = Parser::new(0);
-        parser.set_features(FEATURES);
+        parser.set_features(features);
         for payload in parser.parse_all(wasm) {
             let payload = payload?;
             if let ValidPayload::Func(validation, body) = validator.payload(&payload)? {
@@ -409,7 +417,7 @@ fn table_type(ty: &wasmparser::TableType) -> Result<TableType, CompileError> {
 }
 
 fn memory_type(ty: &wasmparser::MemoryType) -> MemoryType {
-    MemoryType { limits: Limits { min: ty.initial, max: ty.maximum } }
+    MemoryType { limits: Limits { min: ty.initial, max: ty.maximum }, shared: ty.shared }
 }
 
 fn global_type(ty: &wasmparser::GlobalType) -> Result<GlobalType, CompileError> {

@@ -6,11 +6,11 @@ use crate::module::ModuleTranslation;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, BlockArg, ExceptionTableData, ExceptionTableItem, ExtFuncData, ExternalName, FuncRef, Function,
-    InstBuilder, Signature, StackSlotData, StackSlotKind, TrapCode, Type, UserFuncName, Value, types,
+    InstBuilder, SigRef, Signature, StackSlotData, StackSlotKind, TrapCode, Type, UserFuncName, Value, types,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::FunctionBuilder;
-use wasm_artifact::builtins::{Builtin, BuiltinParam, BuiltinResult, GROW_TRAPPED};
+use wasm_artifact::builtins::{Builtin, BuiltinParam, BuiltinResult, NUMBER_TRAPPED};
 use wasm_artifact::vmctx::{ValRaw, field};
 use wasm_artifact::{Trap, TypeIndex};
 
@@ -38,9 +38,8 @@ fn build(
 }
 
 /// Declares a function of the artifact in the function being built.
-pub(crate) fn import(builder: &mut FunctionBuilder<'_>, target: CallTarget, signature: Signature) -> FuncRef {
+pub(crate) fn import(builder: &mut FunctionBuilder<'_>, target: CallTarget, signature: SigRef) -> FuncRef {
     let name = builder.func.declare_imported_user_function(target.name());
-    let signature = builder.import_signature(signature);
     // Colocated: called directly, resolved when the code is laid out.
     builder.import_function(ExtFuncData {
         name: ExternalName::user(name),
@@ -96,8 +95,8 @@ pub(crate) fn array_to_wasm(
             builder.ins().store(value_flags, value, store, offset as i32);
         }
 
-        let callee = import(builder, CallTarget::Callee, translation.signatures[ty_index.index()].clone());
-        let signature = builder.func.dfg.ext_funcs[callee].signature;
+        let signature = builder.import_signature(translation.signatures[ty_index.index()].clone());
+        let callee = import(builder, CallTarget::Callee, signature);
         let results: alloc::vec::Vec<BlockArg> =
             (0..ty.results.len() as u32).map(BlockArg::TryCallRet).collect();
         let normal = builder.func.dfg.block_call(returned, &results);
@@ -225,7 +224,7 @@ fn builtin_signature(builtin: Builtin, call_conv: CallConv) -> Signature {
     signature.params.push(AbiParam::new(POINTER));
     signature.params.extend(builtin.params().iter().map(|&param| AbiParam::new(param_type(param))));
     match (builtin.result(), call_conv) {
-        (BuiltinResult::Grow, _) => signature.returns.push(AbiParam::new(types::I64)),
+        (BuiltinResult::Number, _) => signature.returns.push(AbiParam::new(types::I64)),
         // The trampoline looks at the result; its caller need not.
         (BuiltinResult::Success, CallConv::SystemV) => signature.returns.push(AbiParam::new(types::I8)),
         (BuiltinResult::Success | BuiltinResult::None | BuiltinResult::Never, _) => {}
@@ -250,10 +249,10 @@ pub(crate) fn builtin(isa: &dyn TargetIsa, builtin: Builtin, scratch: &mut Scrat
                 raise_if(builder, regions, vmctx, failed);
                 builder.ins().return_(&[]);
             }
-            (BuiltinResult::Grow, Some(size)) => {
-                let failed = builder.ins().icmp_imm_s(IntCC::Equal, size, GROW_TRAPPED);
+            (BuiltinResult::Number, Some(number)) => {
+                let failed = builder.ins().icmp_imm_s(IntCC::Equal, number, NUMBER_TRAPPED);
                 raise_if(builder, regions, vmctx, failed);
-                builder.ins().return_(&[size]);
+                builder.ins().return_(&[number]);
             }
             _ => {
                 builder.ins().return_(&[]);

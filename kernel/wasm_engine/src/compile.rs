@@ -230,7 +230,8 @@ impl Engine {
             OptLevel::Speed => wasm_artifact::OptLevel::Speed,
         };
         let tunables = self.config().tunables;
-        Ok(Settings { target, cpu, opt_level, tunables, verify_ir: options.verify })
+        let threads = self.config().wasm_threads;
+        Ok(Settings { target, cpu, opt_level, tunables, verify_ir: options.verify, threads })
     }
 
     /// Has the compile service do something with a module.

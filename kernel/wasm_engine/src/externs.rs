@@ -2,10 +2,10 @@
 
 use crate::store::StoreOpaque;
 use crate::types::ExternType;
-use crate::{AsContext, Func, Global, Memory, Table};
+use crate::{AsContext, Engine, Func, Global, Memory, SharedMemory, Table};
 
 /// Something that can be imported and exported.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Extern {
     /// A function.
     Func(Func),
@@ -13,8 +13,10 @@ pub enum Extern {
     Global(Global),
     /// A table.
     Table(Table),
-    /// A linear memory.
+    /// A linear memory of a store.
     Memory(Memory),
+    /// A linear memory that is shared.
+    SharedMemory(SharedMemory),
 }
 
 macro_rules! conversions {
@@ -54,7 +56,8 @@ conversions! {
     into_func Func "function";
     into_global Global "global";
     into_table Table "table";
-    into_memory Memory "linear memory";
+    into_memory Memory "linear memory of a store";
+    into_shared_memory SharedMemory "shared memory";
 }
 
 impl Extern {
@@ -72,21 +75,24 @@ impl Extern {
             Extern::Global(global) => global.ty_in(store).into(),
             Extern::Table(table) => table.ty_in(store).into(),
             Extern::Memory(memory) => memory.ty_in(store).into(),
+            Extern::SharedMemory(memory) => memory.ty().into(),
         }
     }
 
+    /// Whether it can be used with this store: is in it, or shared and of its engine.
     pub(crate) fn is_of(&self, store: &StoreOpaque) -> bool {
         match self {
             Extern::Func(func) => func.is_of(store),
             Extern::Global(global) => global.is_of(store),
             Extern::Table(table) => table.is_of(store),
             Extern::Memory(memory) => memory.is_of(store),
+            Extern::SharedMemory(memory) => Engine::same(memory.engine(), store.engine()),
         }
     }
 }
 
 /// An export of an instance, with its name.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Export<'instance> {
     name: &'instance str,
     item: Extern,

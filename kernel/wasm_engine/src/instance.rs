@@ -7,8 +7,8 @@ use crate::store::{StoreId, StoreInner, StoreOpaque};
 use crate::types::ExternType;
 use crate::vm::{Imports, InstanceBox, InstancePtr};
 use crate::{
-    AsContextMut, Engine, Func, Global, Memory, Module, ModuleExport, OutOfMemory, Result, Table, TypedFunc,
-    bail, error::Context, trap,
+    AsContextMut, Engine, Func, Global, Memory, MemoryType, Module, ModuleExport, OutOfMemory, Result,
+    SharedMemory, Table, TypedFunc, bail, error::Context, trap,
 };
 use alloc::format;
 use alloc::string::String;
@@ -46,7 +46,13 @@ unsafe fn export(store: &StoreOpaque, instance: InstancePtr, entity: EntityIndex
         match entity {
             EntityIndex::Func(index) => Func::from_parts(store, instance.func_ref(index)).into(),
             EntityIndex::Table(index) => Table::from_parts(store, instance.table(index)).into(),
-            EntityIndex::Memory(index) => Memory::from_parts(store, instance.memory(index)).into(),
+            EntityIndex::Memory(index) => {
+                let memory = instance.memory(index);
+                match memory.as_ref().as_shared() {
+                    Some(shared) => SharedMemory::from_parts(store.engine(), shared.clone()).into(),
+                    None => Memory::from_parts(store, memory).into(),
+                }
+            }
             EntityIndex::Global(index) => {
                 let ty = instance.module().and_then(|module| module.declared().global_type(index));
                 let ty = ty.expect("validation made sure that exports exist");
@@ -92,7 +98,8 @@ impl Definition {
     /// # Panics
     /// If `item` belongs to another store.
     pub(crate) fn of(store: &StoreOpaque, item: Extern) -> Self {
-        Definition::Extern(item, current_type(store, item))
+        let ty = current_type(store, &item);
+        Definition::Extern(item, ty)
     }
 
     /// A copy, with the current size of a memory or table of this store.
@@ -101,7 +108,7 @@ impl Definition {
     /// If it is of another store.
     pub(crate) fn with_current_size(&self, store: &StoreOpaque) -> Self {
         match self {
-            Definition::Extern(item, _) => Self::of(store, *item),
+            Definition::Extern(item, _) => Self::of(store, item.clone()),
             Definition::HostFunc(function) => Definition::HostFunc(function.clone()),
         }
     }
@@ -115,7 +122,7 @@ impl Definition {
 }
 
 /// The type of something, with the current size in place of the minimum.
-fn current_type(store: &StoreOpaque, item: Extern) -> ExternType {
+fn current_type(store: &StoreOpaque, item: &Extern) -> ExternType {
     let mut ty = item.ty_in(store);
     match (&mut ty, item) {
         // SAFETY: looking its type up has made sure that it is of this store.
@@ -126,6 +133,7 @@ fn current_type(store: &StoreOpaque, item: Extern) -> ExternType {
         (ExternType::Table(ty), Extern::Table(table)) => unsafe {
             ty.set_minimum(table.address(store).as_ref().elements().len() as u64);
         },
+        (ExternType::Memory(ty), Extern::SharedMemory(memory)) => ty.set_minimum(memory.size()),
         _ => {}
     }
     ty
@@ -174,6 +182,14 @@ fn check_type(want: &ExternType, have: &ExternType) -> Result<()> {
             check_size("table", (have.minimum(), have.maximum()), (want.minimum(), want.maximum()))
         }
         (ExternType::Memory(want), ExternType::Memory(have)) => {
+            if want.is_shared() != have.is_shared() {
+                let print = |ty: &MemoryType| if ty.is_shared() { "shared" } else { "non-shared" };
+                bail!(
+                    "memory types incompatible: expected {} memory, found {} memory",
+                    print(want),
+                    print(have)
+                );
+            }
             check_size("memory", (have.minimum(), have.maximum()), (want.minimum(), want.maximum()))
         }
         _ => bail!("types incompatible: expected a {}, found a {}", want.describe(), have.describe()),
@@ -192,7 +208,7 @@ fn check_import(module: &Module, number: usize, have: &ExternType) -> Result<()>
 struct ImportsBuilder(Imports);
 
 impl ImportsBuilder {
-    fn push(&mut self, store: &StoreOpaque, module: &Module, item: Extern) -> Result<()> {
+    fn push(&mut self, store: &mut StoreOpaque, module: &Module, item: &Extern) -> Result<()> {
         fn add<T>(list: &mut Vec<T>, item: T) -> Result<()> {
             list.try_reserve(1).map_err(|_| OutOfMemory::new((list.len() + 1) * size_of::<T>()))?;
             list.push(item);
@@ -205,6 +221,12 @@ impl ImportsBuilder {
             }
             Extern::Table(table) => add(&mut self.0.tables, table.address(store)),
             Extern::Memory(memory) => add(&mut self.0.memories, memory.address(store)),
+            Extern::SharedMemory(memory) => {
+                if !Engine::same(memory.engine(), store.engine()) {
+                    bail!("cross-`Engine` instantiation is not currently supported");
+                }
+                add(&mut self.0.memories, store.use_shared_memory(memory.handle())?)
+            }
             Extern::Global(global) => add(&mut self.0.globals, global.address(store)),
         }
     }
@@ -263,8 +285,8 @@ impl Instance {
         }
         let mut builder = ImportsBuilder::default();
         for (number, import) in imports.iter().enumerate() {
-            check_import(module, number, &current_type(store, *import))?;
-            builder.push(store, module, *import)?;
+            check_import(module, number, &current_type(store, import))?;
+            builder.push(store, module, import)?;
         }
         // SAFETY: the imports were checked.
         unsafe { instantiate(store, module, &builder.0) }
@@ -371,6 +393,14 @@ impl Instance {
         self.get_export(store, name)?.into_memory()
     }
 
+    /// Its exported shared memory `name`, if there is one.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
+        self.get_export(store, name)?.into_shared_memory()
+    }
+
     /// Its exported global `name`, if there is one.
     ///
     /// # Panics
@@ -443,7 +473,7 @@ impl<T: 'static> InstancePre<T> {
             match (definition, &import.ty) {
                 (Definition::Extern(item, _), _) => {
                     assert!(item.is_of(store), "object used with the wrong store");
-                    builder.push(store, module, *item)?;
+                    builder.push(store, module, item)?;
                 }
                 (Definition::HostFunc(function), EntityType::Func(ty)) => {
                     let trampoline = module.trampoline_for(module.type_ids()[ty.index()]);

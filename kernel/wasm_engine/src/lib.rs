@@ -45,6 +45,7 @@ mod limits;
 mod linker;
 mod memory;
 mod module;
+mod shared_memory;
 mod store;
 mod table;
 mod trap;
@@ -72,15 +73,17 @@ pub use limits::{
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
 pub use module::{FilePath, Module, ModuleExport, read_file};
+pub use shared_memory::SharedMemory;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, StoreInner};
 pub use table::Table;
 pub use trap::{FrameInfo, WasmBacktrace};
 pub use types::{
-    ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType, Mutability, RefType,
-    TableType, ValType,
+    ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType, MemoryTypeBuilder,
+    Mutability, RefType, TableType, ValType,
 };
 pub use v128::V128;
 pub use values::{Ref, Val};
+pub use vm::WaitResult;
 pub use wasm_artifact::compile::{CompileError, CompileErrorKind, CompileLimits, Progress};
 pub use wasm_artifact::{CpuFeatures, Trap};
 pub use wasm_artifact::vmctx::ValRaw;

@@ -12,7 +12,8 @@ pub const DEFAULT_MEMORY_LIMIT: usize = 10_000;
 /// Asked before a store's guests are given more. Installed with [`Store::limiter`](crate::Store::limiter).
 pub trait ResourceLimiter {
     /// Whether a linear memory may grow from `current` to `desired` bytes (0 to its minimum when it is made);
-    /// `maximum` is what its type allows. `Ok(false)` makes the growth fail as if memory had run out.
+    /// `maximum` is what its type allows. `Ok(false)` makes the growth fail as if memory had run out. If the memory is shared
+    /// and another task was quicker to grow it, this is asked again.
     ///
     /// # Errors
     /// An error becomes a trap of the guest that asked.

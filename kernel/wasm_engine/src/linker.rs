@@ -6,7 +6,7 @@ use crate::instance::{Definition, UnknownImportError};
 use crate::types::ExternType;
 use crate::{
     AsContext, AsContextMut, Caller, Engine, Extern, Func, FuncType, Global, ImportType, Instance,
-    InstancePre, Memory, Module, Ref, Result, Table, Val, bail, error::Context, format_err,
+    InstancePre, Memory, Module, Ref, Result, SharedMemory, Table, Val, bail, error::Context, format_err,
 };
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -278,6 +278,7 @@ impl<T: 'static> Linker<T> {
                     let value = Ref::null(ty.element().heap_type());
                     Table::new(&mut store, ty, value)?.into()
                 }
+                ExternType::Memory(ty) if ty.is_shared() => SharedMemory::new(&self.engine, ty)?.into(),
                 ExternType::Memory(ty) => Memory::new(&mut store, ty)?.into(),
             };
             self.define(&store, import.module(), import.name(), item)?;
@@ -327,7 +328,7 @@ impl<T: 'static> Linker<T> {
         definition: &Definition,
     ) -> Result<Extern> {
         match definition {
-            Definition::Extern(item, _) => Ok(*item),
+            Definition::Extern(item, _) => Ok(item.clone()),
             Definition::HostFunc(function) => {
                 let store = store.as_context_mut().0.opaque_mut();
                 Ok(Func::from_host_func(store, function.clone())?.into())

@@ -2,7 +2,7 @@
 
 use crate::store::{StoreId, StoreOpaque};
 use crate::vm::{MemoryInst, checked_range};
-use crate::{AsContext, AsContextMut, MemoryType, Result, StoreContext, StoreContextMut, format_err};
+use crate::{AsContext, AsContextMut, MemoryType, Result, StoreContext, StoreContextMut, bail, format_err};
 use core::fmt;
 use core::ptr::NonNull;
 
@@ -36,10 +36,13 @@ impl Memory {
     /// Makes a memory of its minimum size, filled with zeros.
     ///
     /// # Errors
-    /// Fails if memory or address space runs out, or the store's limiter refuses.
+    /// Fails if memory or address space runs out, the store's limiter refuses, or the type is that of a shared memory.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
         let store = store.as_context_mut().0.opaque_mut();
         let ty = ty.to_artifact();
+        if ty.shared {
+            bail!("a shared memory belongs to no store; make it with `SharedMemory::new`");
+        }
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         store.allow_memory(bytes(ty.min_bytes()), ty.limits.max.map(|_| bytes(ty.max_bytes())))?;
         let plan = store.engine().config().tunables.shared_memory_plan(&ty);

@@ -4,7 +4,7 @@ use crate::error::{OutOfMemory, try_box};
 use crate::externref::ExternTable;
 use crate::func::HostFunc;
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
-use crate::vm::{InstanceBox, InstancePtr, MemoryInst, TableInst};
+use crate::vm::{InstanceBox, InstancePtr, MemoryInst, SharedHandle, TableInst};
 use crate::{Engine, Error, Module, ResourceLimiter, Result, bail};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -391,6 +391,17 @@ impl StoreOpaque {
         Ok(address)
     }
 
+    /// The store's use of a shared memory.
+    pub(crate) fn use_shared_memory(&mut self, shared: &SharedHandle) -> Result<NonNull<MemoryInst>> {
+        let is_used = |memory: &&mut Box<MemoryInst>| {
+            memory.as_shared().is_some_and(|other| SharedHandle::same(other, shared))
+        };
+        if let Some(memory) = self.host_memories.iter_mut().find(is_used) {
+            return Ok(NonNull::from(&mut **memory));
+        }
+        self.add_memory(MemoryInst::of_shared(shared.clone())?)
+    }
+
     /// Takes a table over that the host made.
     pub(crate) fn add_table(&mut self, mut table: Box<TableInst>) -> Result<NonNull<TableInst>> {
         self.host_tables.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<usize>()))?;
@@ -482,24 +493,29 @@ impl StoreOpaque {
     ) -> Result<Option<u64>> {
         // SAFETY: by the caller; memories live as long as their store, and nobody else uses this one now.
         let memory = unsafe { &mut *memory.as_ptr() };
-        let old_pages = memory.pages();
-        if delta == 0 {
-            return Ok(Some(old_pages));
-        }
-        let pages = old_pages.saturating_add(delta);
-        let desired = usize::try_from(pages.saturating_mul(WASM_PAGE_SIZE)).unwrap_or(usize::MAX);
-        if let Some(limiter) = self.resource_limiter()
-            && !limiter.memory_growing(memory.byte_size(), desired, memory.maximum_bytes())?
-        {
-            return Ok(None);
-        }
-        match memory.grow_to(desired) {
-            Ok(()) => Ok(Some(old_pages)),
-            Err(error) => {
-                if let Some(limiter) = self.resource_limiter() {
-                    limiter.memory_grow_failed(error)?;
+        loop {
+            let old = memory.byte_size();
+            let old_pages = old as u64 / WASM_PAGE_SIZE;
+            if delta == 0 {
+                return Ok(Some(old_pages));
+            }
+            let pages = old_pages.saturating_add(delta);
+            let desired = usize::try_from(pages.saturating_mul(WASM_PAGE_SIZE)).unwrap_or(usize::MAX);
+            if let Some(limiter) = self.resource_limiter()
+                && !limiter.memory_growing(old, desired, memory.maximum_bytes())?
+            {
+                return Ok(None);
+            }
+            match memory.grow_from(old, desired) {
+                Ok(true) => return Ok(Some(old_pages)),
+                // Shared, and somebody else was quicker: what the limiter was asked about is no more.
+                Ok(false) => {}
+                Err(error) => {
+                    if let Some(limiter) = self.resource_limiter() {
+                        limiter.memory_grow_failed(error)?;
+                    }
+                    return Ok(None);
                 }
-                Ok(None)
             }
         }
     }

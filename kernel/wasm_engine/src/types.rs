@@ -1,7 +1,7 @@
 //! Types of WebAssembly as a program sees them: of values, functions, tables, memories, globals, imports and exports.
 
 use crate::type_registry::RegisteredType;
-use crate::{Engine, Result};
+use crate::{Engine, Result, bail};
 use core::fmt::{self, Display};
 
 /// Whether a global can change.
@@ -378,6 +378,7 @@ impl TableType {
 pub struct MemoryType {
     minimum: u64,
     maximum: Option<u64>,
+    shared: bool,
 }
 
 impl MemoryType {
@@ -388,7 +389,25 @@ impl MemoryType {
     pub fn new(minimum: u32, maximum: Option<u32>) -> Self {
         assert!(minimum <= 1 << 16 && maximum.is_none_or(|max| max <= 1 << 16), "memory type exceeds 4 GiB");
         assert!(maximum.is_none_or(|max| max >= minimum), "memory type's maximum is less than its minimum");
-        Self { minimum: minimum.into(), maximum: maximum.map(Into::into) }
+        Self { minimum: minimum.into(), maximum: maximum.map(Into::into), shared: false }
+    }
+
+    /// A shared memory, for several tasks at once, of at least `minimum` pages and at most `maximum`.
+    ///
+    /// # Panics
+    /// If one of them is more than 65,536 (4 GiB), or the maximum is less than the minimum.
+    pub fn shared(minimum: u32, maximum: u32) -> Self {
+        Self { shared: true, ..Self::new(minimum, Some(maximum)) }
+    }
+
+    /// Makes a type from nothing: see [`MemoryTypeBuilder`].
+    pub fn builder() -> MemoryTypeBuilder {
+        MemoryTypeBuilder::new()
+    }
+
+    /// Whether it is for several tasks at once.
+    pub fn is_shared(&self) -> bool {
+        self.shared
     }
 
     pub(crate) fn set_minimum(&mut self, minimum: u64) {
@@ -413,6 +432,62 @@ impl MemoryType {
     /// Binary logarithm of the [`page_size`](Self::page_size): 16.
     pub fn page_size_log2(&self) -> u8 {
         16
+    }
+}
+
+/// Puts a [`MemoryType`] together. Starts with an ordinary memory of no pages and no maximum.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryTypeBuilder {
+    minimum: u64,
+    maximum: Option<u64>,
+    shared: bool,
+}
+
+impl MemoryTypeBuilder {
+    /// The builder.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many pages it has at least, and when it is made.
+    pub fn min(&mut self, minimum: u64) -> &mut Self {
+        self.minimum = minimum;
+        self
+    }
+
+    /// How many pages it can grow to, if limited.
+    pub fn max(&mut self, maximum: Option<u64>) -> &mut Self {
+        self.maximum = maximum;
+        self
+    }
+
+    /// Whether it is for several tasks at once; then it needs a maximum.
+    pub fn shared(&mut self, shared: bool) -> &mut Self {
+        self.shared = shared;
+        self
+    }
+
+    /// The type.
+    ///
+    /// # Errors
+    /// Fails if the maximum is less than the minimum, one of them is more than 65,536 pages (4 GiB), or the memory is to be
+    /// shared and has no maximum.
+    pub fn build(&self) -> Result<MemoryType> {
+        let Self { minimum, maximum, shared } = *self;
+        if maximum.is_some_and(|maximum| maximum < minimum) {
+            bail!("maximum page size cannot be smaller than the minimum page size");
+        }
+        if shared && maximum.is_none() {
+            bail!("shared memories must have a maximum size");
+        }
+        const LIMIT: u64 = wasm_artifact::types::WASM32_MAX_PAGES;
+        if minimum > LIMIT {
+            bail!("minimum size is too large for this memory type's index type");
+        }
+        if maximum.is_some_and(|maximum| maximum > LIMIT) {
+            bail!("maximum size is too large for this memory type's index type");
+        }
+        Ok(MemoryType { minimum, maximum, shared })
     }
 }
 
@@ -624,11 +699,12 @@ mod from_artifact {
 
     impl MemoryType {
         pub(crate) fn from_artifact(ty: &types::MemoryType) -> Self {
-            Self { minimum: ty.limits.min, maximum: ty.limits.max }
+            Self { minimum: ty.limits.min, maximum: ty.limits.max, shared: ty.shared }
         }
 
         pub(crate) fn to_artifact(&self) -> types::MemoryType {
-            types::MemoryType { limits: types::Limits { min: self.minimum, max: self.maximum } }
+            let limits = types::Limits { min: self.minimum, max: self.maximum };
+            types::MemoryType { limits, shared: self.shared }
         }
     }
 }

@@ -108,13 +108,17 @@ impl FunctionTranslator<'_, '_> {
 
     /// Where a memory's definition is: base address and offset.
     fn memory_definition(&mut self, index: MemoryIndex) -> (Value, i32) {
-        match self.env.module.defined_memory(index) {
-            Some(defined) => (self.vmctx, self.env.offsets.memory(defined) as i32),
-            None => {
-                let import = self.env.offsets.imported_memory(index) + field::MEMORY_IMPORT_FROM;
-                (self.vmctx_constant(POINTER, import), 0)
+        let import = match self.env.module.defined_memory(index) {
+            Some(defined) => {
+                let offset = self.env.offsets.memory(defined);
+                if !self.is_shared(index) {
+                    return (self.vmctx, offset as i32);
+                }
+                offset
             }
-        }
+            None => self.env.offsets.imported_memory(index),
+        };
+        (self.vmctx_constant(POINTER, import + field::MEMORY_IMPORT_FROM), 0)
     }
 
     fn memory_field(&mut self, index: MemoryIndex, field: u32, ty: Type, flags: MemFlagsData) -> Value {
@@ -122,9 +126,22 @@ impl FunctionTranslator<'_, '_> {
         self.builder.ins().load(ty, flags, definition, offset + field as i32)
     }
 
+    fn is_shared(&self, index: MemoryIndex) -> bool {
+        self.env.module.memory_type(index).expect("the validator knows the memories").shared
+    }
+
     /// The memory's size in bytes, now.
     fn memory_length(&mut self, index: MemoryIndex) -> Value {
         let flags = self.regions.trusted(Region::Vm);
+        if self.is_shared(index) {
+            // Another task may have grown it since the last look, and told us so; an atomic load is not merged with an earlier one.
+            let (definition, offset) = self.memory_definition(index);
+            let address = self
+                .builder
+                .ins()
+                .iadd_imm_u(definition, i64::from(offset) + i64::from(field::MEMORY_LENGTH));
+            return self.builder.ins().atomic_load(types::I64, flags, address);
+        }
         self.memory_field(index, field::MEMORY_LENGTH, types::I64, flags)
     }
 

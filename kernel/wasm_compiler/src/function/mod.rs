@@ -7,6 +7,7 @@
 //! Code that cannot be reached is validated and not translated: [`FunctionTranslator::unreachable_depth`] counts the blocks
 //! that were opened in it.
 
+mod atomic;
 mod bulk;
 mod call;
 mod control;
@@ -228,6 +229,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
         let known = self.variable_operator(operator)?
             || self.numeric_operator(operator)
             || self.memory_operator(operator)
+            || self.atomic_operator(operator)
             || self.table_operator(operator)
             || self.call_operator(operator)
             || self.vector_operator(operator);

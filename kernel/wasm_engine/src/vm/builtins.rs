@@ -7,7 +7,8 @@ use super::{InstancePtr, checked_elements, checked_range};
 use crate::store::StoreOpaque;
 use crate::{Error, Result};
 use core::arch::asm;
-use wasm_artifact::builtins::{GROW_TRAPPED, VMBuiltins};
+use core::time::Duration;
+use wasm_artifact::builtins::{NUMBER_TRAPPED, VMBuiltins};
 use wasm_artifact::vmctx::VMContext;
 use wasm_artifact::{DataIndex, ElemIndex, MemoryIndex, TableIndex, Trap};
 use wasm_tls::EntryRegisters;
@@ -24,6 +25,9 @@ pub(crate) static BUILTINS: VMBuiltins = VMBuiltins {
     table_copy,
     table_init,
     elem_drop,
+    memory_atomic_notify,
+    memory_atomic_wait32,
+    memory_atomic_wait64,
     raise,
 };
 
@@ -57,7 +61,18 @@ fn grown(store: &mut StoreOpaque, result: Result<Option<u64>>) -> i64 {
         Ok(None) => -1,
         Err(error) => {
             store.set_pending(error);
-            GROW_TRAPPED
+            NUMBER_TRAPPED
+        }
+    }
+}
+
+/// Tells a number, or leaves a trap pending in the store.
+fn number(store: &mut StoreOpaque, result: Result<u32, Trap>) -> i64 {
+    match result {
+        Ok(number) => number.into(),
+        Err(trap) => {
+            store.set_pending(Error::from(trap));
+            NUMBER_TRAPPED
         }
     }
 }
@@ -82,12 +97,14 @@ unsafe extern "C-unwind" fn memory_copy(
     // SAFETY: compiled code calls with its context and indices of its module; the ranges are checked.
     unsafe {
         let (instance, store) = caller(context);
-        let dst = checked_range(instance.memory(MemoryIndex(dst_memory)).as_ref().bytes(), dst, len);
-        let src = checked_range(instance.memory(MemoryIndex(src_memory)).as_ref().bytes(), src, len);
+        let to = instance.memory(MemoryIndex(dst_memory)).as_ref();
+        let from = instance.memory(MemoryIndex(src_memory)).as_ref();
+        let dst = checked_range(to.bytes(), dst, len);
+        let src = checked_range(from.bytes(), src, len);
         let (Some(dst), Some(src)) = (dst, src) else {
             return succeeded(store, Err(Trap::MemoryOutOfBounds));
         };
-        src.copy_to(dst, len as usize);
+        to.copy_from(dst, from, src, len as usize);
         true
     }
 }
@@ -102,10 +119,11 @@ unsafe extern "C-unwind" fn memory_fill(
     // SAFETY: compiled code calls with its context and an index of its module; the range is checked.
     unsafe {
         let (instance, store) = caller(context);
-        let Some(dst) = checked_range(instance.memory(MemoryIndex(memory)).as_ref().bytes(), dst, len) else {
+        let memory = instance.memory(MemoryIndex(memory)).as_ref();
+        let Some(dst) = checked_range(memory.bytes(), dst, len) else {
             return succeeded(store, Err(Trap::MemoryOutOfBounds));
         };
-        dst.write_bytes(value as u8, len as usize);
+        memory.fill(dst, value as u8, len as usize);
         true
     }
 }
@@ -196,6 +214,55 @@ unsafe extern "C-unwind" fn table_init(
 unsafe extern "C-unwind" fn elem_drop(context: *mut VMContext, elem: u32) {
     // SAFETY: compiled code calls with its context and an index of its module.
     unsafe { caller(context).0.drop_elem(ElemIndex(elem)) }
+}
+
+unsafe extern "C-unwind" fn memory_atomic_notify(
+    context: *mut VMContext,
+    memory: u32,
+    addr: u64,
+    count: u32,
+) -> i64 {
+    // SAFETY: compiled code calls with its context and an index of its module.
+    unsafe {
+        let (instance, store) = caller(context);
+        let result = instance.memory(MemoryIndex(memory)).as_ref().atomic_notify(addr, count);
+        number(store, result)
+    }
+}
+
+unsafe extern "C-unwind" fn memory_atomic_wait32(
+    context: *mut VMContext,
+    memory: u32,
+    addr: u64,
+    expected: u32,
+    timeout: u64,
+) -> i64 {
+    // SAFETY: compiled code calls with its context and an index of its module.
+    unsafe {
+        let (instance, store) = caller(context);
+        let memory = instance.memory(MemoryIndex(memory)).as_ref();
+        number(store, memory.atomic_wait32(addr, expected, as_duration(timeout)).map(|result| result as u32))
+    }
+}
+
+unsafe extern "C-unwind" fn memory_atomic_wait64(
+    context: *mut VMContext,
+    memory: u32,
+    addr: u64,
+    expected: u64,
+    timeout: u64,
+) -> i64 {
+    // SAFETY: compiled code calls with its context and an index of its module.
+    unsafe {
+        let (instance, store) = caller(context);
+        let memory = instance.memory(MemoryIndex(memory)).as_ref();
+        number(store, memory.atomic_wait64(addr, expected, as_duration(timeout)).map(|result| result as u32))
+    }
+}
+
+/// A timeout as wasm gives it: nanoseconds, of which a negative number (of 64 bits, signed) means for ever.
+fn as_duration(timeout: u64) -> Option<Duration> {
+    (timeout as i64 >= 0).then(|| Duration::from_nanos(timeout))
 }
 
 /// Goes to the landing pad of the innermost activation. The frames in between are this function's, which owns

@@ -1,6 +1,6 @@
 //! Instances: the runtime's own data, followed in the same allocation by the `VMContext` that compiled code works with.
 
-use super::{BUILTINS, MemoryInst, TableInst};
+use super::{BUILTINS, MemoryInst, SharedHandle, TableInst};
 use crate::error::OutOfMemory;
 use crate::store::StoreOpaque;
 use crate::{Module, Result};
@@ -329,9 +329,18 @@ impl InstancePtr {
             .try_reserve_exact(count)
             .map_err(|_| OutOfMemory::new(count * size_of::<usize>()))?;
         for (index, memory) in (0..).zip(&declared.memories) {
-            let definition = NonNull::new(self.field(module.offsets().memory(DefinedMemoryIndex(index))));
-            // SAFETY: the definition is in the context, which lives as long as the instance that owns the memory.
-            let mut made = unsafe { MemoryInst::new(memory.ty, memory.plan, definition)? };
+            let offset = module.offsets().memory(DefinedMemoryIndex(index));
+            let mut made = if memory.ty.shared {
+                crate::shared_memory::check_enabled(module.engine())?;
+                let made = MemoryInst::of_shared(SharedHandle::new(memory.ty, memory.plan)?)?;
+                let from = made.definition().as_ptr();
+                // SAFETY: compiled code looks for this at that offset in the context, where there is room for it.
+                unsafe { self.field::<VMMemoryImport>(offset).write(VMMemoryImport { from }) };
+                made
+            } else {
+                // SAFETY: the definition is in the context, which lives as long as the instance that owns the memory.
+                unsafe { MemoryInst::new(memory.ty, memory.plan, NonNull::new(self.field(offset)))? }
+            };
             if let Some(image) = &memory.image {
                 let start = image.data_offset as usize;
                 let data = &module.code().rodata()[start..start + image.len as usize];
@@ -461,7 +470,7 @@ impl InstancePtr {
             super::checked_elements(bytes.len(), start.into(), len.into()).ok_or(Trap::MemoryOutOfBounds)?;
         let to = super::checked_range(memory.bytes(), dst, len.into()).ok_or(Trap::MemoryOutOfBounds)?;
         // SAFETY: both ranges were checked; an artifact is never in a linear memory.
-        unsafe { to.copy_from_nonoverlapping(bytes[from].as_ptr(), len as usize) };
+        unsafe { memory.write(to, &bytes[from]) };
         Ok(())
     }
 

@@ -1,27 +1,47 @@
 //! Linear memories: reserved once, committed as they grow, never moved.
 
+use super::racy;
+use super::shared::{SharedHandle, WaitResult, checked_atomic_address};
 use crate::error::try_box;
 use crate::{MemoryType, Result, format_err};
 use alloc::boxed::Box;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 use wasm_artifact::types::WASM_PAGE_SIZE;
 use wasm_artifact::vmctx::VMMemoryDefinition;
-use wasm_artifact::{MemoryPlan, types};
+use wasm_artifact::{MemoryPlan, Trap, types};
 use wasm_platform::Reservation;
 
-/// A linear memory of a store, at a fixed address for as long as the store lives.
+/// A linear memory of a store, at a fixed address for as long as the store lives: its own, or its use of a shared one.
 pub(crate) struct MemoryInst {
-    /// What compiled code reads: in the context of the instance that defines the memory, or in `_own`.
+    /// What compiled code reads: in the context of the instance that defines the memory, or in `space`.
     definition: NonNull<VMMemoryDefinition>,
-    _own: Option<Box<VMMemoryDefinition>>,
-    space: Reservation,
-    plan: MemoryPlan,
+    space: Space,
     ty: types::MemoryType,
 }
 
+enum Space {
+    Own { space: Reservation, plan: MemoryPlan, _definition: Option<Box<VMMemoryDefinition>> },
+    Shared(SharedHandle),
+}
+
+/// Reserves address space for a memory of this type and commits its minimum size, which is returned in bytes.
+pub(super) fn make_space(ty: &types::MemoryType, plan: &MemoryPlan) -> Result<(Reservation, usize)> {
+    let too_large = || format_err!("memory minimum size of {} pages exceeds memory limits", ty.limits.min);
+    let space = plan.reservation.checked_add(plan.guard).and_then(|bytes| usize::try_from(bytes).ok());
+    let minimum = usize::try_from(ty.min_bytes()).map_err(|_| too_large())?;
+    if ty.min_bytes() > plan.reservation {
+        return Err(too_large());
+    }
+    let mut space = Reservation::new(space.ok_or_else(too_large)?)?;
+    space.commit(0, minimum)?;
+    Ok((space, minimum))
+}
+
 impl MemoryInst {
-    /// Makes a memory of its minimum size. `definition` is where compiled code expects to find it; if `None`, the memory
-    /// brings its own.
+    /// Makes a memory of its minimum size, which is not shared. `definition` is where compiled code expects to find it; if
+    /// `None`, the memory brings its own.
     ///
     /// # Safety
     /// `definition` must be valid, for writes too, as long as the memory exists.
@@ -30,16 +50,9 @@ impl MemoryInst {
         plan: MemoryPlan,
         definition: Option<NonNull<VMMemoryDefinition>>,
     ) -> Result<Box<Self>> {
-        let too_large =
-            || format_err!("memory minimum size of {} pages exceeds memory limits", ty.limits.min);
-        let space = plan.reservation.checked_add(plan.guard).and_then(|bytes| usize::try_from(bytes).ok());
-        let minimum = usize::try_from(ty.min_bytes()).map_err(|_| too_large())?;
-        if ty.min_bytes() > plan.reservation {
-            return Err(too_large());
-        }
-        let mut space = Reservation::new(space.ok_or_else(too_large)?)?;
-        space.commit(0, minimum)?;
-        let content = VMMemoryDefinition { base: space.as_ptr(), current_length: minimum };
+        debug_assert!(!ty.shared);
+        let (space, minimum) = make_space(&ty, &plan)?;
+        let content = VMMemoryDefinition { base: space.as_ptr(), current_length: AtomicUsize::new(minimum) };
         let (definition, own) = match definition {
             Some(definition) => {
                 // SAFETY: by the caller.
@@ -51,7 +64,21 @@ impl MemoryInst {
                 (NonNull::from(&mut *own), Some(own))
             }
         };
-        Ok(try_box(Self { definition, _own: own, space, plan, ty })?)
+        Ok(try_box(Self { definition, space: Space::Own { space, plan, _definition: own }, ty })?)
+    }
+
+    /// A store's use of a shared memory.
+    pub(crate) fn of_shared(shared: SharedHandle) -> Result<Box<Self>> {
+        let (definition, ty) = (shared.definition(), *shared.ty());
+        Ok(try_box(Self { definition, space: Space::Shared(shared), ty })?)
+    }
+
+    /// The shared memory that it is.
+    pub(crate) fn as_shared(&self) -> Option<&SharedHandle> {
+        match &self.space {
+            Space::Own { .. } => None,
+            Space::Shared(shared) => Some(shared),
+        }
     }
 
     pub(crate) fn definition(&self) -> NonNull<VMMemoryDefinition> {
@@ -60,13 +87,16 @@ impl MemoryInst {
 
     /// Address of the first byte.
     pub(crate) fn base(&self) -> *mut u8 {
-        self.space.as_ptr()
+        match &self.space {
+            Space::Own { space, .. } => space.as_ptr(),
+            Space::Shared(shared) => shared.base(),
+        }
     }
 
     /// Number of accessible bytes.
     pub(crate) fn byte_size(&self) -> usize {
-        // SAFETY: valid as long as the memory exists, and changed only through `&mut self`.
-        unsafe { (*self.definition.as_ptr()).current_length }
+        // SAFETY: valid as long as the memory exists.
+        unsafe { (*self.definition.as_ptr()).current_length.load(Ordering::SeqCst) }
     }
 
     /// Number of pages.
@@ -87,27 +117,118 @@ impl MemoryInst {
     /// Whether `address` is in the memory or where it could grow to, or in its guard.
     pub(crate) fn covers(&self, address: usize) -> bool {
         let start = self.base() as usize;
-        address >= start && address - start < self.space.len()
+        let len = match &self.space {
+            Space::Own { space, .. } => space.len(),
+            Space::Shared(shared) => shared.reserved(),
+        };
+        address >= start && address - start < len
     }
 
-    /// Grows to `bytes`, a multiple of the page size not below the current size.
+    /// Grows from `old` to `new` bytes, a multiple of the page size not below. Returns whether it did: not if it is shared and
+    /// has another size than `old` by now.
     ///
     /// # Errors
     /// Fails if that is more than the type or the reservation allow, or memory runs out.
-    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<()> {
-        let old = self.byte_size();
-        if bytes as u64 > self.ty.max_bytes() || bytes as u64 > self.plan.reservation {
+    pub(crate) fn grow_from(&mut self, old: usize, new: usize) -> Result<bool> {
+        let (space, plan) = match &mut self.space {
+            Space::Own { space, plan, .. } => (space, plan),
+            Space::Shared(shared) => return shared.grow_from(old, new),
+        };
+        if new as u64 > self.ty.max_bytes() || new as u64 > plan.reservation {
             return Err(format_err!("Memory maximum size exceeded"));
         }
-        self.space.commit(old, bytes - old)?;
-        // SAFETY: valid as long as the memory exists; compiled code of the store does not run while we do.
-        unsafe { (*self.definition.as_ptr()).current_length = bytes };
-        Ok(())
+        space.commit(old, new - old)?;
+        // SAFETY: valid as long as the memory exists.
+        unsafe { (*self.definition.as_ptr()).current_length.store(new, Ordering::Relaxed) };
+        Ok(true)
     }
 
-    /// The accessible bytes, to be read and written by raw pointer.
+    /// The accessible bytes, to be read and written by raw pointer; if the memory is shared, only in ways that may race.
     pub(crate) fn bytes(&self) -> *mut [u8] {
         core::ptr::slice_from_raw_parts_mut(self.base(), self.byte_size())
+    }
+
+    /// Copies `len` bytes from `src` to `dst`, as if by way of a buffer.
+    ///
+    /// # Safety
+    /// `dst` must be of this memory and in bounds, as must `src` be of `from`; nobody else may use them, except if the memories
+    /// are shared.
+    pub(crate) unsafe fn copy_from(&self, dst: *mut u8, from: &MemoryInst, src: *const u8, len: usize) {
+        // SAFETY: by the caller.
+        unsafe {
+            match (&self.space, &from.space) {
+                (Space::Own { .. }, Space::Own { .. }) => src.copy_to(dst, len),
+                _ => racy::copy(src, dst, len),
+            }
+        }
+    }
+
+    /// Sets `len` bytes at `dst` to `value`.
+    ///
+    /// # Safety
+    /// `dst` must be of this memory and in bounds; nobody else may use it, except if the memory is shared.
+    pub(crate) unsafe fn fill(&self, dst: *mut u8, value: u8, len: usize) {
+        // SAFETY: by the caller.
+        unsafe {
+            match &self.space {
+                Space::Own { .. } => dst.write_bytes(value, len),
+                Space::Shared(_) => racy::fill(dst, value, len),
+            }
+        }
+    }
+
+    /// Copies `bytes`, which are in no linear memory, to `dst`.
+    ///
+    /// # Safety
+    /// As for [`fill`](Self::fill).
+    pub(crate) unsafe fn write(&self, dst: *mut u8, bytes: &[u8]) {
+        // SAFETY: by the caller.
+        unsafe {
+            match &self.space {
+                Space::Own { .. } => dst.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()),
+                Space::Shared(_) => racy::copy(bytes.as_ptr(), dst, bytes.len()),
+            }
+        }
+    }
+
+    /// See [`SharedMemory::atomic_notify`](crate::SharedMemory::atomic_notify). Nobody waits in a memory that is not shared.
+    pub(crate) fn atomic_notify(&self, addr: u64, count: u32) -> Result<u32, Trap> {
+        match &self.space {
+            Space::Own { .. } => checked_atomic_address(self.bytes(), addr, 4).map(|_| 0),
+            Space::Shared(shared) => shared.atomic_notify(addr, count),
+        }
+    }
+
+    /// See [`SharedMemory::atomic_wait32`](crate::SharedMemory::atomic_wait32).
+    pub(crate) fn atomic_wait32(
+        &self,
+        addr: u64,
+        expected: u32,
+        timeout: Option<Duration>,
+    ) -> Result<WaitResult, Trap> {
+        match &self.space {
+            Space::Own { .. } => {
+                checked_atomic_address(self.bytes(), addr, 4)?;
+                Err(Trap::AtomicWaitNonSharedMemory)
+            }
+            Space::Shared(shared) => shared.atomic_wait32(addr, expected, timeout),
+        }
+    }
+
+    /// See [`SharedMemory::atomic_wait64`](crate::SharedMemory::atomic_wait64).
+    pub(crate) fn atomic_wait64(
+        &self,
+        addr: u64,
+        expected: u64,
+        timeout: Option<Duration>,
+    ) -> Result<WaitResult, Trap> {
+        match &self.space {
+            Space::Own { .. } => {
+                checked_atomic_address(self.bytes(), addr, 8)?;
+                Err(Trap::AtomicWaitNonSharedMemory)
+            }
+            Space::Shared(shared) => shared.atomic_wait64(addr, expected, timeout),
+        }
     }
 }
 
