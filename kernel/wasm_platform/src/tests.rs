@@ -103,3 +103,58 @@ fn the_stack_is_where_the_variables_are() {
 fn a_missing_file_is_an_error() {
     assert!(read_file("/no/such/file").is_err());
 }
+
+#[test]
+fn workers_run_all_at_once_and_are_waited_for() {
+    let budget = Budget::new(1 << 20);
+    let barrier = std::sync::Barrier::new(4);
+    let seen = std::sync::Mutex::new(Vec::new());
+    let work = |number| {
+        barrier.wait();
+        seen.lock().unwrap().push(number);
+    };
+    run_workers(4, &budget, &work, None).unwrap();
+    let mut seen = seen.into_inner().unwrap();
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2, 3]);
+    assert!(!budget.is_cancelled());
+}
+
+#[test]
+fn who_waits_for_workers_gets_turns() {
+    let turns = core::cell::Cell::new(0);
+    let work = |_| std::thread::sleep(std::time::Duration::from_millis(4 * workers::TURN_MS));
+    run_workers(2, &Budget::unlimited(), &work, Some(&|| turns.set(turns.get() + 1))).unwrap();
+    assert!(turns.get() >= 1, "{}", turns.get());
+}
+
+#[test]
+fn a_panic_of_one_worker_stops_the_others() {
+    let budget = Budget::new(1 << 20);
+    let work = |number| match number {
+        1 => panic!("number {number} gives up"),
+        _ => {
+            while !budget.is_cancelled() {
+                std::thread::yield_now();
+            }
+        }
+    };
+    let error = run_workers(3, &budget, &work, None).unwrap_err();
+    assert_eq!(error, WorkersError::Panicked("number 1 gives up".into()));
+}
+
+#[test]
+fn a_panic_of_who_waits_stops_the_workers() {
+    let budget = Budget::new(1 << 20);
+    let running = core::sync::atomic::AtomicUsize::new(0);
+    let work = |_| {
+        running.fetch_add(1, core::sync::atomic::Ordering::SeqCst);
+        while !budget.is_cancelled() {
+            std::thread::yield_now();
+        }
+        running.fetch_sub(1, core::sync::atomic::Ordering::SeqCst);
+    };
+    let wait = || run_workers(2, &budget, &work, Some(&|| panic!("had enough")));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(wait)).is_err());
+    assert_eq!(running.load(core::sync::atomic::Ordering::SeqCst), 0);
+}
