@@ -556,8 +556,8 @@ fn imports_must_fit() -> Result<()> {
     let prefix = "incompatible import type for `a::m`: memory types incompatible: expected ";
     for (import, rest) in [
         ("2 4", "non-shared memory, found shared memory"),
-        ("3 4 shared", "minimum 3, maximum 4; found minimum 2, maximum 4"),
-        ("2 3 shared", "minimum 2, maximum 3; found minimum 2, maximum 4"),
+        ("3 4 shared", "minimum 3, maximum 4; found 2, maximum 4"),
+        ("2 3 shared", "minimum 2, maximum 3; found 2, maximum 4"),
     ] {
         assert!(message(instantiate(import, shared.clone().into())).contains(rest), "{import}");
     }
