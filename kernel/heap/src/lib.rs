@@ -324,52 +324,50 @@ impl Heap {
     }
 }
 
-impl Heap {
-    /// A block that is not at hand in the task's arena, and whether it is known to be zero.
-    #[inline(never)]
-    fn allocate(&self, layout: Layout) -> (*mut u8, bool) {
-        if let Some(result) = arena::allocate(&layout) {
-            return result;
-        }
-        match place(&layout) {
-            Place::Slab(class) => {
-                let block = self.state.lock().slabs.pop(class);
-                let block = match block {
-                    Some(block) => block.as_ptr(),
-                    None => self.allocate_slowly(class),
-                };
-                (block, false)
-            }
-            Place::Pages(pages) => self.allocate_run(pages, layout.align()),
-        }
+/// A block that is not at hand in the task's arena, and whether it is known to be zero.
+#[inline(never)]
+fn allocate(layout: Layout) -> (*mut u8, bool) {
+    if let Some(arena) = arena::current() {
+        return arena.allocate_any(&layout);
     }
-
-    /// Takes back a block that is not one of the task's arena, or a large one.
-    ///
-    /// # Safety
-    /// As for `dealloc`.
-    #[inline(never)]
-    unsafe fn deallocate(&self, block: *mut u8, layout: Layout) {
-        if arena::is_arenas(block) {
-            // SAFETY: by this function's contract.
-            return unsafe { arena::deallocate(block, &layout) };
+    match place(&layout) {
+        Place::Slab(class) => {
+            let block = GLOBAL_ALLOCATOR.state.lock().slabs.pop(class);
+            let block = match block {
+                Some(block) => block.as_ptr(),
+                None => GLOBAL_ALLOCATOR.allocate_slowly(class),
+            };
+            (block, false)
         }
-        // SAFETY: the caller gives back a block of this heap, and none of those is null.
-        let block = unsafe { NonNull::new_unchecked(block) };
-        match place(&layout) {
-            Place::Slab(_) => {
-                let mut state = self.state.lock();
-                // SAFETY: the caller gives back a block of this heap that it no longer uses; nothing happens
-                // in between.
-                unsafe {
-                    if state.slabs.push(block) {
-                        self.after_push(state, block);
-                    }
+        Place::Pages(pages) => GLOBAL_ALLOCATOR.allocate_run(pages, layout.align()),
+    }
+}
+
+/// Takes back a block that is not one of the task's arena, or a large one.
+///
+/// # Safety
+/// As for `dealloc`.
+#[inline(never)]
+unsafe fn deallocate(block: *mut u8, layout: Layout) {
+    if arena::is_arenas(block) {
+        // SAFETY: by this function's contract.
+        return unsafe { arena::deallocate(block, &layout) };
+    }
+    // SAFETY: the caller gives back a block of this heap, and none of those is null.
+    let block = unsafe { NonNull::new_unchecked(block) };
+    match place(&layout) {
+        Place::Slab(_) => {
+            let mut state = GLOBAL_ALLOCATOR.state.lock();
+            // SAFETY: the caller gives back a block of this heap that it no longer uses; nothing happens
+            // in between.
+            unsafe {
+                if state.slabs.push(block) {
+                    GLOBAL_ALLOCATOR.after_push(state, block);
                 }
             }
-            // SAFETY: as above.
-            Place::Pages(pages) => unsafe { self.deallocate_run(block, pages) },
         }
+        // SAFETY: as above.
+        Place::Pages(pages) => unsafe { GLOBAL_ALLOCATOR.deallocate_run(block, pages) },
     }
 }
 
@@ -379,7 +377,7 @@ impl Heap {
 unsafe impl GlobalAlloc for Heap {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        arena::allocate_fast(&layout).unwrap_or_else(|| self.allocate(layout).0)
+        arena::allocate_fast(&layout).unwrap_or_else(|| allocate(layout).0)
     }
 
     #[inline(always)]
@@ -387,7 +385,7 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: the caller gives back a block of this heap that it no longer uses.
         unsafe {
             if !arena::deallocate_fast(ptr) {
-                self.deallocate(ptr, layout);
+                deallocate(ptr, layout);
             }
         }
     }
@@ -395,7 +393,7 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let (block, is_zero) = match arena::allocate_fast(&layout) {
             Some(block) => (block, false),
-            None => self.allocate(layout),
+            None => allocate(layout),
         };
         if !block.is_null() && !is_zero {
             // SAFETY: the block is new and at least as large.

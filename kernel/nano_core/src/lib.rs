@@ -46,6 +46,7 @@ type CaptainInit = fn(Range<usize>) -> Result<Infallible, String>;
 #[unsafe(no_mangle)]
 extern "C" fn nano_core_start(magic: u32, information: usize) -> ! {
     phases::start();
+    memory_functions::init();
     logger::early_init();
     serial_port_basic::init();
     panic_entry::set_panic_output(|text| {

@@ -272,11 +272,8 @@ impl Inner {
         free.set(block);
     }
 
-    /// A block of `class`, and whether it is known to be zero.
+    /// A block of `class` when none is at hand, and whether it is known to be zero.
     fn allocate(&self, class: usize) -> Result<(*mut u8, bool), Refusal> {
-        if let Some(block) = self.pop(class) {
-            return Ok((block, false));
-        }
         if !self.remote.load(Ordering::Relaxed).is_null() {
             self.take_back(self.remote.swap(ptr::null_mut(), Ordering::Acquire));
             if let Some(block) = self.pop(class) {
@@ -370,7 +367,20 @@ impl Inner {
     }
 
     /// A block for the owner, and whether it is known to be zero; null if it is refused.
-    pub(super) fn allocate_any(&self, layout: &Layout) -> (*mut u8, bool) {
+    pub(crate) fn allocate_any(&self, layout: &Layout) -> (*mut u8, bool) {
+        let last = last_byte(layout.size(), layout.align());
+        match class_of(last) {
+            Some(class) if layout.align() <= UNIT && !self.budget.is_cancelled() => {
+                self.pop(class).map_or_else(|| self.allocate_slowly(layout), |block| (block, false))
+            }
+            _ => self.allocate_slowly(layout),
+        }
+    }
+
+    /// A block that is not at hand.
+    #[cold]
+    #[inline(never)]
+    fn allocate_slowly(&self, layout: &Layout) -> (*mut u8, bool) {
         let last = last_byte(layout.size(), layout.align());
         let result = if self.budget.is_cancelled() {
             Err(Refusal::Cancelled)

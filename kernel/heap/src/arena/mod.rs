@@ -68,10 +68,10 @@ fn is_nowhere(front: *const Front) -> bool {
 
 /// The arena that the task is in, if it is in one.
 #[inline]
-fn current() -> Option<&'static Inner> {
+pub(crate) fn current() -> Option<&'static Inner> {
     let front = CURRENT.get();
     // SAFETY: what is not NOWHERE is the beginning of an `Inner`, which exists while a task is in it. The lifetime is a
-    // lie that stays within this module: the reference is used before the task can leave.
+    // lie that stays within this crate: the reference is used before the task can leave.
     (!is_nowhere(front)).then(|| unsafe { &*front.cast::<Inner>() })
 }
 
@@ -131,15 +131,11 @@ pub(crate) unsafe fn deallocate_fast(block: *mut u8) -> bool {
     true
 }
 
-/// A block of the task's arena, null if that refuses, and whether it is known to be zero; `None` if the task is in none.
-pub(crate) fn allocate(layout: &Layout) -> Option<(*mut u8, bool)> {
-    current().map(|arena| arena.allocate_any(layout))
-}
-
 /// Takes back a block of any arena.
 ///
 /// # Safety
 /// It is an arena's, of this layout, and in nobody's use.
+#[inline(never)]
 pub(crate) unsafe fn deallocate(block: *mut u8, layout: &Layout) {
     let arena = arena_of(block);
     // SAFETY: by this function's contract; `current` is this task's own.
