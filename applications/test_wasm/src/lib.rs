@@ -17,6 +17,7 @@ mod host;
 mod leaks;
 mod memories;
 mod run;
+mod threads;
 mod traps;
 
 use alloc::{string::String, vec::Vec};
@@ -47,6 +48,14 @@ pub fn main(_args: Vec<String>) -> isize {
             ("a small memory is checked", memories::small),
             ("a memory grows until no frame is left", memories::grow_until_none_is_left),
             ("with little memory left, errors and no panics", memories::little_memory_left),
+            ("threads: tasks count in a shared memory", threads::count),
+            ("threads: ping-pong by wait and notify", threads::ping_pong),
+            ("threads: a lock made of wait and notify", threads::lock),
+            ("threads: waits end by value, time or notification", threads::timeouts),
+            ("threads: who waits takes no time", threads::waiting_takes_no_time),
+            ("threads: guests are killed while they wait", threads::kills),
+            ("threads: a shared memory grows while it is used", threads::growth),
+            ("threads: a shared memory grows until no frame is left", threads::no_frames_left),
             ("1,000 instances leave nothing behind", leaks::instances),
             ("1,000 modules leave nothing behind", leaks::modules),
             ("1,000 ends before time leave nothing behind", leaks::failures),
