@@ -443,3 +443,21 @@ fn any_bytes_are_compiled_or_refused() {
     }
     assert!(compiled > 20 && refused > 800, "{compiled} compiled, {refused} refused");
 }
+
+#[test]
+fn vectors_in_memory_become_operands_where_they_need_not_be_aligned() {
+    let multiplication_reads_memory = |cpu| {
+        let compiled = Compiled::with(
+            "(module (memory 1) (func (param i32 v128) (result v128)
+               (f32x4.mul (local.get 1) (v128.load (local.get 0)))))",
+            |settings| settings.cpu = cpu,
+        );
+        let range = compiled.tables().function(DefinedFuncIndex(0)).unwrap().range();
+        let code = &compiled.text()[range.start as usize..range.end as usize];
+        // `mulps` and `vmulps` have the opcode 0x59; the two highest bits of the next byte say whether the operand is a register.
+        let opcode = code.iter().position(|&byte| byte == 0x59).unwrap();
+        code[opcode + 1] >> 6 != 3
+    };
+    assert!(multiplication_reads_memory(CpuFeatures::X86_64_V3));
+    assert!(!multiplication_reads_memory(CpuFeatures::X86_64_V2));
+}

@@ -1,6 +1,7 @@
 //! Vectors where the official test suite does not look: in calls by the host and of the host, in globals, at the end of a
 //! memory; and what the compiler does in a different way for every CPU.
 
+use wasm_engine::error::Context;
 use wasm_engine::*;
 
 /// How modules can be compiled: by default, for any CPU, and with every access checked.
@@ -409,4 +410,216 @@ fn loads_serve_all_their_users() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Operators whose results are the same bits on every CPU: the sign and payload of a NaN that two operands lead to are not.
+mod expressions {
+    use super::Numbers;
+
+    const UNARY: &[&str] = &[
+        "v128.not i8x16.abs i8x16.neg i8x16.popcnt i16x8.abs i16x8.neg i32x4.abs i32x4.neg i64x2.abs i64x2.neg",
+        "i16x8.extadd_pairwise_i8x16_s i16x8.extadd_pairwise_i8x16_u i32x4.extadd_pairwise_i16x8_s",
+        "i32x4.extadd_pairwise_i16x8_u i16x8.extend_low_i8x16_s i16x8.extend_high_i8x16_s",
+        "i16x8.extend_low_i8x16_u i16x8.extend_high_i8x16_u i32x4.extend_low_i16x8_s i32x4.extend_high_i16x8_s",
+        "i32x4.extend_low_i16x8_u i32x4.extend_high_i16x8_u i64x2.extend_low_i32x4_s i64x2.extend_high_i32x4_s",
+        "i64x2.extend_low_i32x4_u i64x2.extend_high_i32x4_u f32x4.ceil f32x4.floor f32x4.trunc f32x4.nearest",
+        "f64x2.ceil f64x2.floor f64x2.trunc f64x2.nearest f32x4.abs f32x4.neg f32x4.sqrt f64x2.abs f64x2.neg",
+        "f64x2.sqrt i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f32x4_u i32x4.trunc_sat_f64x2_s_zero",
+        "i32x4.trunc_sat_f64x2_u_zero f32x4.convert_i32x4_s f32x4.convert_i32x4_u f64x2.convert_low_i32x4_s",
+        "f64x2.convert_low_i32x4_u f32x4.demote_f64x2_zero f64x2.promote_low_f32x4",
+    ];
+    const BINARY: &[&str] = &[
+        "v128.and v128.andnot v128.or v128.xor i8x16.swizzle i8x16.eq i8x16.ne i8x16.lt_s i8x16.lt_u i8x16.gt_s",
+        "i8x16.gt_u i8x16.le_s i8x16.le_u i8x16.ge_s i8x16.ge_u i16x8.eq i16x8.ne i16x8.lt_s i16x8.lt_u i16x8.gt_s",
+        "i16x8.gt_u i16x8.le_s i16x8.le_u i16x8.ge_s i16x8.ge_u i32x4.eq i32x4.ne i32x4.lt_s i32x4.lt_u i32x4.gt_s",
+        "i32x4.gt_u i32x4.le_s i32x4.le_u i32x4.ge_s i32x4.ge_u i64x2.eq i64x2.ne i64x2.lt_s i64x2.gt_s i64x2.le_s",
+        "i64x2.ge_s f32x4.eq f32x4.ne f32x4.lt f32x4.gt f32x4.le f32x4.ge f64x2.eq f64x2.ne f64x2.lt f64x2.gt",
+        "f64x2.le f64x2.ge i8x16.narrow_i16x8_s i8x16.narrow_i16x8_u i16x8.narrow_i32x4_s i16x8.narrow_i32x4_u",
+        "i8x16.add i8x16.add_sat_s i8x16.add_sat_u i8x16.sub i8x16.sub_sat_s i8x16.sub_sat_u i8x16.min_s",
+        "i8x16.min_u i8x16.max_s i8x16.max_u i8x16.avgr_u i16x8.q15mulr_sat_s i16x8.add i16x8.add_sat_s",
+        "i16x8.add_sat_u i16x8.sub i16x8.sub_sat_s i16x8.sub_sat_u i16x8.mul i16x8.min_s i16x8.min_u i16x8.max_s",
+        "i16x8.max_u i16x8.avgr_u i16x8.extmul_low_i8x16_s i16x8.extmul_high_i8x16_s i16x8.extmul_low_i8x16_u",
+        "i16x8.extmul_high_i8x16_u i32x4.add i32x4.sub i32x4.mul i32x4.min_s i32x4.min_u i32x4.max_s i32x4.max_u",
+        "i32x4.dot_i16x8_s i32x4.extmul_low_i16x8_s i32x4.extmul_high_i16x8_s i32x4.extmul_low_i16x8_u",
+        "i32x4.extmul_high_i16x8_u i64x2.add i64x2.sub i64x2.mul i64x2.extmul_low_i32x4_s",
+        "i64x2.extmul_high_i32x4_s i64x2.extmul_low_i32x4_u i64x2.extmul_high_i32x4_u f32x4.pmin f32x4.pmax",
+        "f64x2.pmin f64x2.pmax",
+    ];
+    /// What NaNs may come of.
+    const ARITHMETIC: &[&str] = &[
+        "f32x4.add f32x4.sub f32x4.mul f32x4.div f32x4.min f32x4.max",
+        "f64x2.add f64x2.sub f64x2.mul f64x2.div f64x2.min f64x2.max",
+    ];
+    const SHIFTS: &[&str] = &["shl", "shr_s", "shr_u"];
+    const INTEGERS: &[&str] = &["i8x16", "i16x8", "i32x4", "i64x2"];
+    const CONSTANTS: &[&str] = &[
+        "i64x2 0 0",
+        "i64x2 -1 -1",
+        "i8x16 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15",
+        "i16x8 1 1 1 1 1 1 1 1",
+        "i32x4 0x80000000 0x7fffffff 0xffff8000 0x7fff",
+        "i64x2 0x8000000000000000 0x7fffffffffffffff",
+        "f32x4 1.5 -0.0 -2147483648.0 4294967295.0",
+        "f64x2 -0.5 4294967296.5",
+        "f32x4 nan inf -inf 0.5",
+    ];
+
+    /// Every operator on vectors alone, with something unaligned in memory as each of its operands.
+    pub(super) fn of_unaligned_loads() -> Vec<String> {
+        const LOAD: &str = "(v128.load offset=3 (i32.const 2))";
+        const A: &str = "(local.get 0)";
+        const B: &str = "(local.get 1)";
+        let all = |lists: &[&'static str]| lists.iter().flat_map(|list| list.split(' ')).collect::<Vec<_>>();
+        let mut expressions = Vec::new();
+        for operator in all(UNARY) {
+            expressions.push(format!("({operator} {LOAD})"));
+        }
+        for operator in all(BINARY).into_iter().chain(all(ARITHMETIC)) {
+            expressions.push(format!("({operator} {LOAD} {A})"));
+            expressions.push(format!("({operator} {A} {LOAD})"));
+        }
+        for operands in [[LOAD, A, B], [A, LOAD, B], [A, B, LOAD]] {
+            expressions.push(format!("(v128.bitselect {})", operands.join(" ")));
+        }
+        expressions
+    }
+
+    fn any<'a>(numbers: &mut Numbers, lists: &[&'a str]) -> &'a str {
+        let all: Vec<&str> = lists.iter().flat_map(|list| list.split(' ')).collect();
+        all[numbers.next() as usize % all.len()]
+    }
+
+    /// An `i32`.
+    fn scalar(numbers: &mut Numbers, depth: u32) -> String {
+        let integers = any(numbers, INTEGERS);
+        match numbers.next() % 5 {
+            0 => format!("(v128.any_true {})", vector(numbers, depth)),
+            1 => format!("({integers}.all_true {})", vector(numbers, depth)),
+            2 => format!("({integers}.bitmask {})", vector(numbers, depth)),
+            3 => {
+                let lanes = ["i8x16.extract_lane_s 13", "i16x8.extract_lane_u 5", "i32x4.extract_lane 2"];
+                format!("({} {})", lanes[numbers.next() as usize % 3], vector(numbers, depth))
+            }
+            _ => format!("(i32.const {})", numbers.next() as i32 >> (numbers.next() % 32)),
+        }
+    }
+
+    /// A `v128`, of three parameters and what is in memory.
+    pub(super) fn vector(numbers: &mut Numbers, depth: u32) -> String {
+        let Some(depth) = depth.checked_sub(1) else {
+            return match numbers.next() % 8 {
+                0..4 => format!("(local.get {})", numbers.next() % 3),
+                4 => format!("(v128.const {})", CONSTANTS[numbers.next() as usize % CONSTANTS.len()]),
+                5 => format!("(v128.load offset={} (i32.const 0))", numbers.next() % 32),
+                6 => {
+                    let loads =
+                        ["8x8_s", "8x8_u", "16x4_s", "32x2_u", "8_splat", "16_splat", "32_zero", "64_zero"];
+                    let load = loads[numbers.next() as usize % loads.len()];
+                    format!("(v128.load{load} offset={} (i32.const 0))", numbers.next() % 32)
+                }
+                _ => {
+                    let splats = ["i8x16.splat", "i16x8.splat", "i32x4.splat"];
+                    let splat = splats[numbers.next() as usize % 3];
+                    format!("({splat} (i32.const {}))", numbers.next() as i32)
+                }
+            };
+        };
+        match numbers.next() % 16 {
+            0..4 => format!("({} {})", any(numbers, UNARY), vector(numbers, depth)),
+            4..11 => {
+                let operator = any(numbers, BINARY);
+                format!("({operator} {} {})", vector(numbers, depth), vector(numbers, depth))
+            }
+            11 => {
+                let (lanes, shift) = (any(numbers, INTEGERS), any(numbers, SHIFTS));
+                format!("({lanes}.{shift} {} {})", vector(numbers, depth), scalar(numbers, depth))
+            }
+            12 => {
+                let [a, b, c] = core::array::from_fn(|_| vector(numbers, depth));
+                format!("(v128.bitselect {a} {b} {c})")
+            }
+            13 => {
+                let operators = ["i8x16.replace_lane 9", "i16x8.replace_lane 6", "i32x4.replace_lane 1"];
+                let operator = operators[numbers.next() as usize % 3];
+                format!("({operator} {} {})", vector(numbers, depth), scalar(numbers, depth))
+            }
+            14 => {
+                let [a, b] = core::array::from_fn(|_| vector(numbers, depth));
+                format!("(select {a} {b} {})", scalar(numbers, depth))
+            }
+            _ => {
+                let lanes: String = (0..16).map(|_| format!("{} ", numbers.next() % 32)).collect();
+                format!("(i8x16.shuffle {lanes} {} {})", vector(numbers, depth), vector(numbers, depth))
+            }
+        }
+    }
+}
+
+/// Calls functions whose bodies are `expressions`, of three vectors and a memory with `data`, compiled in every way; the results
+/// must be the same.
+fn same_on_every_cpu(expressions: &[String], data: &[u8], inputs: &[[V128; 3]]) -> Result<()> {
+    let data: String = data.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let mut text = format!("(module (memory 1) (data (i32.const 0) \"{data}\")");
+    for (number, expression) in expressions.iter().enumerate() {
+        text += &format!("(func (export \"{number}\") (param v128 v128 v128) (result v128) {expression})");
+    }
+    text.push(')');
+    let mut engines = engines();
+    engines.push(("v2", Engine::new(Config::new().target_cpu(CpuFeatures::X86_64_V2))?));
+    let mut expected = Vec::new();
+    for (name, engine) in engines {
+        let (mut store, instance) = instance(&engine, &text);
+        for (number, expression) in expressions.iter().enumerate() {
+            let function =
+                instance.get_typed_func::<(V128, V128, V128), V128>(&mut store, &number.to_string())?;
+            for (at, &[a, b, c]) in inputs.iter().enumerate() {
+                let what = || format!("{name}: {expression} of {:?}", inputs[at]);
+                let result = function.call(&mut store, (a, b, c)).with_context(what)?;
+                // The first engine's results are those that the others' are compared with.
+                match expected.get(number * inputs.len() + at) {
+                    Some(expected) => assert_eq!(result, *expected, "{}", what()),
+                    None => expected.push(result),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Instructions are selected for combinations of operators, and differently for every CPU and level of optimisation.
+#[test]
+fn expressions_have_the_same_value_on_every_cpu() -> Result<()> {
+    let mut numbers = Numbers(3);
+    let data: Vec<u8> = (0..64).map(|_| numbers.next() as u8).collect();
+    let expressions: Vec<String> =
+        (0..150).map(|number| expressions::vector(&mut numbers, 1 + number % 4)).collect();
+    let inputs: Vec<[V128; 3]> = (0..6)
+        .map(|number| {
+            core::array::from_fn(|_| {
+                let bytes = numbers.bytes();
+                let floats = bytes.map(|byte| f32::from(byte as i8) * 0.75).map(f32::to_bits);
+                match number % 3 {
+                    0 => v128(u128::from_le_bytes(bytes)),
+                    1 => v128(floats[..4].iter().fold(0, |bits, lane| bits << 32 | u128::from(*lane))),
+                    // Many lanes that are equal, zero, or the least and the greatest there are.
+                    _ => {
+                        let extreme = |byte| [0, 0xff, 0x80, 0x7f][usize::from(byte % 4)];
+                        v128(u128::from_le_bytes(bytes.map(extreme)))
+                    }
+                }
+            })
+        })
+        .collect();
+    same_on_every_cpu(&expressions, &data, &inputs)
+}
+
+/// Instructions of SSE want operands in memory to be aligned, those of AVX do not.
+#[test]
+fn operands_in_memory_need_not_be_aligned() -> Result<()> {
+    let mut numbers = Numbers(4);
+    // Small positive floats, and no NaN comes of them.
+    let mut bytes = || numbers.bytes().map(|byte| byte % 64 + 1);
+    let data: Vec<u8> = (0..4).flat_map(|_| bytes()).collect();
+    let inputs = [core::array::from_fn(|_| v128(u128::from_le_bytes(bytes())))];
+    same_on_every_cpu(&expressions::of_unaligned_loads(), &data, &inputs)
 }

@@ -28,6 +28,8 @@ use wasmparser::Operator;
 pub(super) struct VectorState {
     /// Whether bytes can be shuffled by a vector of indices.
     has_ssse3: bool,
+    /// Whether operands in memory need not be aligned.
+    has_avx: bool,
     /// Casts of what was loaded: the load, and the cast.
     cast_loads: Vec<(Inst, Inst)>,
     /// Room for what is shuffled by way of memory.
@@ -36,7 +38,12 @@ pub(super) struct VectorState {
 
 impl VectorState {
     pub(super) fn new(cpu: CpuFeatures) -> VectorState {
-        VectorState { has_ssse3: cpu.contains(CpuFeatures::SSSE3), cast_loads: Vec::new(), slot: None }
+        VectorState {
+            has_ssse3: cpu.contains(CpuFeatures::SSSE3),
+            has_avx: cpu.contains(CpuFeatures::AVX),
+            cast_loads: Vec::new(),
+            slot: None,
+        }
     }
 }
 
@@ -151,9 +158,12 @@ impl FunctionTranslator<'_, '_> {
 
     /// Gives loads the type that all their users cast them to, and removes the casts: a load becomes part of an instruction only
     /// when it is its operand directly. To be called when the function is complete.
+    ///
+    /// Not without AVX: there, operands in memory must be aligned, so loads remain instructions of their own. And Cranelift 0.135
+    /// forgets that for `cmpps` and `cmppd`; a cast in between keeps loads out of these.
     pub(super) fn type_loads_by_use(&mut self) {
         let casts = core::mem::take(&mut self.vectors.cast_loads);
-        if casts.is_empty() {
+        if casts.is_empty() || !self.vectors.has_avx {
             return;
         }
         let function = &mut self.builder.func.stencil;
