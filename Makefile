@@ -41,7 +41,8 @@ BOOT     = $(RUN_QEMU) --kernel $(NANO_CORE) --archive $(ARCHIVE)
 
 IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base $(NANO_CORE) \
 	--base-lib $(KERNEL_OUT)/libnano_core.a --applications applications $(if $(FILES),--files '$(FILES)') \
-	$(foreach guest,$(GUESTS),--extra $(OUT)/guests/$(guest).cwasm=guests/$(guest).cwasm) \
+	$(foreach guest,$(GUESTS),--extra $(OUT)/guests/$(guest).cwasm=guests/$(guest).cwasm \
+		--extra guests/$(guest).wat=guests/$(guest).wat) \
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm
 
 .PHONY: help setup guests build tools kernel image iso run test test-host test-kernel \
@@ -67,7 +68,7 @@ kernel: setup
 	@ld.lld -T kernel/nano_core/linker.ld --eh-frame-hdr --no-gc-sections -static -z max-page-size=4096 \
 		--whole-archive $(KERNEL_OUT)/libnano_core.a -o $(NANO_CORE)
 
-# The programs in every image: /guests/*.cwasm, and hello once more where the prompt begins.
+# The programs in every image: /guests/*.wat and, compiled, *.cwasm, and hello once more where the prompt begins.
 GUESTS = $(patsubst guests/%.wat,%,$(wildcard guests/*.wat))
 
 image: tools kernel

@@ -1,0 +1,171 @@
+//! What comes of compiling.
+
+use crate::wasm::{engine, engine_with, large, module, small};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use fs_node::FileOrDir;
+use path::Path;
+use task::ExitValue;
+use time::Instant;
+use wasm_engine::{CompileError, CompileErrorKind, Instance, Linker, Module, Store, read_file};
+
+/// The names of the guests whose source is in the image.
+fn guests() -> Vec<String> {
+    let Ok(FileOrDir::Dir(dir)) = Path::new("/guests").resolve(root::get_root()) else {
+        panic!("the image has no /guests");
+    };
+    let names = dir.lock().list();
+    names.iter().filter_map(|name| Some(name.strip_suffix(".wat")?.to_string())).collect()
+}
+
+/// A file of the guest `name`.
+fn guest(name: &str, extension: &str) -> Vec<u8> {
+    read_file(format!("/guests/{name}.{extension}")).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+pub(crate) fn from_text() {
+    let engine = engine();
+    let module = Module::from_file(&engine, "/guests/hello.wat").expect("it is valid");
+    let mut linker = Linker::new(&engine);
+    let said = Arc::new(AtomicUsize::new(0));
+    let hears = said.clone();
+    linker
+        .func_wrap("host", "hello", move |number: i32| hears.store(number as usize, Ordering::Relaxed))
+        .expect("the name is free");
+    let mut store = Store::new(&engine, ());
+    let instance = linker.instantiate(&mut store, &module).expect("its one import is there");
+    let run = instance.get_typed_func::<(), ()>(&mut store, "run").expect("it has this type");
+    run.call(&mut store, ()).expect("it does not trap");
+    assert_eq!(said.load(Ordering::Relaxed), 3);
+    // And what was made up is right.
+    let module = Module::new(&engine, module_of_two()).expect("it is valid");
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).expect("it imports nothing");
+    let f = instance.get_typed_func::<i32, i32>(&mut store, "f").expect("it has this type");
+    // Step by step: 7 * 0 = 0; 0 * 1 = 0; 0 * 2 = 0.
+    assert_eq!(f.call(&mut store, 7).expect("it does not trap"), 0);
+}
+
+fn module_of_two() -> Vec<u8> {
+    module(2, 3)
+}
+
+pub(crate) fn same_bytes() {
+    let engine = engine();
+    let guests = guests();
+    assert!(guests.len() > 10, "{guests:?}");
+    for name in &guests {
+        let compiled = engine.precompile_module(&guest(name, "wat")).expect("it is valid");
+        assert!(compiled == guest(name, "cwasm"), "{name}");
+        let module = Module::from_file(&engine, format!("/guests/{name}.wat")).expect("it is valid");
+        assert!(module.serialize().expect("there is memory") == compiled, "{name}");
+    }
+}
+
+pub(crate) fn any_number_of_workers() {
+    let wasm = module(120, 40);
+    let alone = engine().precompile_module(&wasm).expect("it is valid");
+    for tasks in [1, 2, 8] {
+        let engine = engine_with(|config| {
+            config.compile_tasks(tasks);
+        });
+        assert!(engine.precompile_module(&wasm).expect("it is valid") == alone, "{tasks} workers");
+    }
+}
+
+pub(crate) fn several_at_once() {
+    let guests = guests();
+    let shared = engine();
+    let tasks: Vec<_> = (0..4)
+        .map(|number| {
+            let engine = if number % 2 == 0 { shared.clone() } else { engine() };
+            let guests: Vec<String> = guests.iter().skip(number).step_by(4).cloned().collect();
+            let work = move || {
+                for name in &guests {
+                    let compiled = engine.precompile_module(&guest(name, "wat")).expect("it is valid");
+                    assert!(compiled == guest(name, "cwasm"), "{name}");
+                }
+            };
+            spawn::new_task_builder(|work: alloc::boxed::Box<dyn FnOnce() + Send>| work(), {
+                let work: alloc::boxed::Box<dyn FnOnce() + Send> = alloc::boxed::Box::new(work);
+                work
+            })
+            .name(format!("compiles {number}"))
+            .spawn()
+            .expect("there is memory for a task")
+        })
+        .collect();
+    for task in tasks {
+        let ended = task.join();
+        assert!(matches!(ended, Ok(ExitValue::Completed(_))), "{ended:?}");
+    }
+}
+
+pub(crate) fn wrong_modules() {
+    let engine = engine();
+    let refused = |module: &[u8]| {
+        let error = Module::new(&engine, module).expect_err("it is not valid");
+        assert_eq!(
+            error.downcast_ref::<CompileError>().expect("it is such an error").kind,
+            CompileErrorKind::Invalid
+        );
+        let text = error.to_string();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        text
+    };
+    let text = refused(b"(module\n  (func (result i32)\n    i32.cnst 1))");
+    assert!(text.ends_with("(line 3, column 5)"), "{text}");
+    let text = refused(b"(module (func (result i32) (i64.const 1)))");
+    assert!(text.contains("type mismatch") && text.contains("(at offset 0x"), "{text}");
+    let mut cut = small();
+    cut.truncate(cut.len() - 2);
+    let text = refused(&cut);
+    assert!(text.contains("unexpected end") && text.contains("(at offset 0x"), "{text}");
+    assert!(refused(b"\xff\xfe\xfd").contains("UTF-8"));
+}
+
+pub(crate) fn validation() {
+    let engine = engine();
+    let started = Instant::now();
+    Module::validate(&engine, &large()).expect("it is valid");
+    let validated = started.elapsed();
+    let compiled = {
+        let started = Instant::now();
+        engine.precompile_module(&module(200, 60)).expect("it is valid");
+        started.elapsed()
+    };
+    assert!(validated < compiled, "to validate took {validated:?}, to compile a tenth of it {compiled:?}");
+    let error = Module::validate(&engine, b"(module)").expect_err("this is text").to_string();
+    assert!(error.contains("magic header not detected"), "{error}");
+}
+
+pub(crate) fn progress() {
+    static LONGEST: AtomicU64 = AtomicU64::new(0);
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    static DONE: AtomicUsize = AtomicUsize::new(0);
+    let task = task::get_my_current_task_id();
+    let since_last = || {
+        let now = Instant::now().as_nanos();
+        now - LAST.swap(now, Ordering::Relaxed)
+    };
+    let engine = engine_with(|config| {
+        config.compile_progress(Some(Arc::new(move |progress| {
+            assert_eq!(task::get_my_current_task_id(), task, "on the task that asked");
+            assert!(progress.total > 2000, "functions and trampolines");
+            let before = DONE.swap(progress.done, Ordering::Relaxed);
+            assert!(before <= progress.done && progress.done <= progress.total);
+            if CALLS.fetch_add(1, Ordering::Relaxed) > 0 {
+                LONGEST.fetch_max(since_last(), Ordering::Relaxed);
+            } else {
+                since_last();
+            }
+        })));
+    });
+    engine.precompile_module(&large()).expect("it is valid");
+    let (calls, longest) = (CALLS.load(Ordering::Relaxed), LONGEST.load(Ordering::Relaxed) / 1_000_000);
+    assert!(calls > 3 && longest <= 100, "{calls} calls, {longest} ms at most between two");
+}
