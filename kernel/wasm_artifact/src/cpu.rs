@@ -63,6 +63,22 @@ impl CpuFeatures {
             | Self::LZCNT.0,
     );
 
+    /// The names by which [`from_name`](Self::from_name) knows CPUs.
+    pub const CPU_NAMES: &'static str = "baseline, x86-64-v2, x86-64-v3 and native";
+
+    /// What a CPU of this name has, as on command lines: `baseline`, `x86-64-v2`, `x86-64-v3`, or `native` for the one that this
+    /// runs on.
+    #[cfg(target_arch = "x86_64")]
+    pub fn from_name(name: &str) -> Option<CpuFeatures> {
+        match name {
+            "baseline" => Some(CpuFeatures::BASELINE),
+            "x86-64-v2" => Some(CpuFeatures::X86_64_V2),
+            "x86-64-v3" => Some(CpuFeatures::X86_64_V3),
+            "native" => Some(CpuFeatures::of_this_cpu()),
+            _ => None,
+        }
+    }
+
     /// Whether all of `other` are in `self`.
     pub const fn contains(self, other: CpuFeatures) -> bool {
         self.0 & other.0 == other.0

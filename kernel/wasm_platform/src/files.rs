@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 pub use crate::platform_files::{
-    Directory, cache_defaults, compiler_identity, same_file, wall_clock, write_file,
+    Directory, cache_defaults, compiler_identity, entries, same_file, wall_clock, write_file,
 };
 
 /// An entry of a directory that is a file.
@@ -25,6 +25,15 @@ pub struct FileStatus {
     pub len: u64,
     /// When its content last changed, or it was last touched: since the Unix epoch.
     pub modified: Duration,
+}
+
+/// Something in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name in the directory.
+    pub name: String,
+    /// Whether it is a directory, and not a link to one.
+    pub is_directory: bool,
 }
 
 /// Where compiled modules are kept unless somebody says otherwise, and how much of them.

