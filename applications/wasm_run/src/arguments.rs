@@ -1,54 +1,7 @@
-//! The command line, and the arguments of functions.
+//! The arguments and results of functions.
 
-use alloc::format;
 use alloc::string::{String, ToString};
 use wasm_engine::{Val, ValType};
-
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Command<'a> {
-    /// Say how the program is used.
-    Help,
-    /// Run a file.
-    Run(Run<'a>),
-}
-
-/// What is to be run.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Run<'a> {
-    /// The file.
-    pub(crate) file: &'a str,
-    /// The function to call, if one was named.
-    pub(crate) invoke: Option<&'a str>,
-    /// Arguments for it.
-    pub(crate) args: &'a [String],
-}
-
-/// Takes the command line apart. An error says what is wrong with it.
-pub(crate) fn parse(args: &[String]) -> Result<Command<'_>, String> {
-    let mut invoke = None;
-    let mut rest = args;
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        match first.as_str() {
-            "-h" | "--help" => return Ok(Command::Help),
-            "--invoke" => {
-                let (name, after) = rest.split_first().ok_or("--invoke needs the name of a function")?;
-                invoke = Some(name.as_str());
-                rest = after;
-            }
-            "--" => {
-                let (file, args) = rest.split_first().ok_or("no file is given")?;
-                return Ok(Command::Run(Run { file, invoke, args }));
-            }
-            option if option.starts_with('-') && option != "-" => {
-                return Err(format!("unknown option {option}"));
-            }
-            file => return Ok(Command::Run(Run { file, invoke, args: rest })),
-        }
-    }
-    Err("no file is given".to_string())
-}
 
 /// An argument of type `ty`; `None` if the text is none. Integers may be written as signed or unsigned, or as
 /// hexadecimal with `0x`; vectors are the unsigned number that their bits are.
@@ -93,27 +46,6 @@ pub(crate) fn print(value: &Val) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
-
-    fn parsed(line: &str) -> Result<String, String> {
-        let args: Vec<String> = line.split_whitespace().map(String::from).collect();
-        parse(&args).map(|command| match command {
-            Command::Help => "help".into(),
-            Command::Run(Run { file, invoke, args }) => format!("{file} {invoke:?} {args:?}"),
-        })
-    }
-
-    #[test]
-    fn command_lines_are_understood() {
-        assert_eq!(parsed("a.wasm").unwrap(), "a.wasm None []");
-        assert_eq!(parsed("a.wasm --invoke b -c").unwrap(), "a.wasm None [\"--invoke\", \"b\", \"-c\"]");
-        assert_eq!(parsed("--invoke f a.wasm 1 -2").unwrap(), "a.wasm Some(\"f\") [\"1\", \"-2\"]");
-        assert_eq!(parsed("-- -x").unwrap(), "-x None []");
-        assert_eq!(parsed("--help").unwrap(), "help");
-        for wrong in ["", "--invoke", "--invoke f", "-x", "--", "--invok f a.wasm"] {
-            assert!(parsed(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn arguments_are_read_by_type() {

@@ -1,10 +1,13 @@
-//! `wasm_run`: runs WebAssembly programs.
+//! `wasm_run`: runs WebAssembly programs, and compiles them and says what is in them.
 //!
-//! The same in the kernel's shell and on Linux; only where text is printed differs, which is what [`Streams`] is for. On
-//! Linux it compiles `.wasm` and `.wat` files (feature `compiler`); without that it runs what `wasmc` has compiled.
+//! The same in the kernel's shell and on Linux; only where text is printed differs, which is what [`Streams`] is for. A `.wasm` or
+//! `.wat` file is compiled, by the compiler that the engine loads (in the kernel) or is linked with (on Linux, feature
+//! `compiler`), and kept in the engine's [`Cache`](wasm_engine::Cache); a `.cwasm` file runs as it is. Ctrl-C ends it at any moment:
+//! what it holds is given back as its task unwinds.
 //!
 //! A program may import `host.hello(i32)`, which prints the number and the state that the host keeps for the program. Where
-//! a `.cwasm` comes from is the caller's responsibility: it is machine code, and its hash shows damage, not forgery.
+//! a `.cwasm` comes from is the caller's responsibility: it is machine code, and its hash shows damage, not forgery. The same
+//! goes for the directory of the cache.
 //!
 //! Exit status: 0; 1 if something is wrong with the file or the arguments for it, said in one line that names a
 //! remedy; 2 for wrong usage; 134 if the program trapped, as with Wasmtime, after the trap and its backtrace.
@@ -13,61 +16,84 @@
 extern crate alloc;
 
 mod arguments;
+mod cache;
+mod command_line;
+mod compile;
+#[cfg(target_os = "linux")]
+mod disasm;
+mod help;
+mod inspect;
+mod one_line;
 #[cfg(target_os = "theseus")]
 mod own_task;
 mod program;
+mod progress;
+#[cfg(any(target_os = "theseus", feature = "compiler"))]
+mod wast;
 
 use alloc::string::String;
-use arguments::Command;
+use command_line::Command;
 use core::fmt::Arguments;
+use core::time::Duration;
 
-/// How text is printed.
+/// What the program has of its surroundings.
 #[derive(Debug, Clone, Copy)]
 pub struct Streams {
     /// Prints to standard output.
     pub out: fn(Arguments<'_>),
     /// Prints to standard error.
     pub err: fn(Arguments<'_>),
+    /// Whether standard error is a terminal, so that a line can be written anew in its place.
+    pub terminal: bool,
+    /// The time since some moment; it never goes back.
+    pub now: fn() -> Duration,
 }
-
-const USAGE: &str =
-    "usage: wasm_run FILE [ARGS]                 run `_start`, or the only function without parameters
-       wasm_run --invoke NAME FILE [ARGS]   call a function with ARGS and print its results, one a line
-       wasm_run --help
-";
 
 /// Exit status of a program that trapped: what a shell makes of SIGABRT, as Wasmtime.
 const STATUS_TRAPPED: isize = 134;
 
-/// What ended a run early.
+/// What ended a command early.
 enum Failure {
     /// Something is wrong with the file or the arguments for it; in one line.
     Input(String),
-    /// The program trapped or a host function failed.
-    Program(wasm_engine::Error),
+    /// The program in this file trapped or a host function failed.
+    Program(String, wasm_engine::Error),
 }
 
 /// Runs what `args`, which begin after the program's name, say, and returns the exit status.
 pub fn run(args: &[String], streams: Streams) -> isize {
-    let command = match arguments::parse(args) {
-        Ok(Command::Help) => {
-            (streams.out)(format_args!("{USAGE}"));
-            return 0;
-        }
-        Ok(Command::Run(run)) => run,
-        Err(message) => {
-            (streams.err)(format_args!("wasm_run: {message}; see wasm_run --help\n"));
+    #[cfg(any(target_os = "theseus", feature = "compiler"))]
+    if let [command, rest @ ..] = args
+        && command == "wast"
+    {
+        return wast::run(rest, streams);
+    }
+    let command = match command_line::parse(args) {
+        Ok(command) => command,
+        Err((message, topic)) => {
+            (streams.err)(format_args!("wasm_run: {message}; see {}\n", topic.command()));
             return 2;
         }
     };
-    match program::run(&command, streams) {
+    let result = match &command {
+        Command::Help(topic) => {
+            (streams.out)(format_args!("{}", topic.text()));
+            Ok(())
+        }
+        Command::Run(run) => program::run(run, streams),
+        Command::Compile(compile) => compile::run(compile, streams),
+        Command::Inspect(inspect) => inspect::run(inspect, streams),
+        Command::CacheList => cache::list(streams),
+        Command::CacheClear => cache::clear(streams),
+    };
+    match result {
         Ok(()) => 0,
         Err(Failure::Input(message)) => {
             (streams.err)(format_args!("wasm_run: {message}\n"));
             1
         }
-        Err(Failure::Program(error)) => {
-            (streams.err)(format_args!("wasm_run: {}: {error:?}\n", command.file));
+        Err(Failure::Program(file, error)) => {
+            (streams.err)(format_args!("wasm_run: {file}: {error:?}\n"));
             STATUS_TRAPPED
         }
     }
@@ -76,7 +102,12 @@ pub fn run(args: &[String], streams: Streams) -> isize {
 /// The application: called by the shell with the arguments after its name.
 #[cfg(target_os = "theseus")]
 pub fn main(args: alloc::vec::Vec<String>) -> isize {
-    let streams = Streams { out: app_io::print_to_stdout_args, err: app_io::print_to_stderr_args };
+    let streams = Streams {
+        out: app_io::print_to_stdout_args,
+        err: app_io::print_to_stderr_args,
+        terminal: app_io::line_discipline().is_ok_and(|discipline| discipline.cooked_output()),
+        now: || Duration::from_nanos(time::Instant::now().as_nanos()),
+    };
     own_task::run(move || run(&args, streams)).unwrap_or_else(|reason| {
         (streams.err)(format_args!("wasm_run: {reason}\n"));
         1

@@ -1,7 +1,8 @@
 //! Running one file.
 
-use crate::arguments::{self, Run};
-use crate::{Failure, Streams};
+use crate::command_line::Run;
+use crate::progress::ProgressLine;
+use crate::{Failure, Streams, arguments, cache, compile, one_line};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -16,9 +17,9 @@ const MAX_LISTED: usize = 20;
 
 /// Loads the file, makes an instance, calls the function, prints its results.
 pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
-    let input = |error: Error| Failure::Input(format!("{}: {}", command.file, in_one_line(&error)));
-    let engine = Engine::new(&Config::new()).map_err(input)?;
-    let module = load(&engine, command.file).map_err(input)?;
+    let input = |error: Error| Failure::Input(format!("{}: {}", command.file, one_line::of(&error)));
+    let trapped = |error: Error| Failure::Program(command.file.to_string(), error);
+    let (engine, module) = load(command, streams)?;
     let program =
         provide(&engine, streams).and_then(|linker| linker.instantiate_pre(&module)).map_err(input)?;
     let name = function_name(&module, command).map_err(input)?;
@@ -31,12 +32,12 @@ pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
 
     let mut store = Store::try_new(&engine, HOST_STATE).map_err(input)?;
     let instance = program.instantiate(&mut store).map_err(|error| match error.is::<Trap>() {
-        true => Failure::Program(error),
+        true => trapped(error),
         false => input(error),
     })?;
     let function = instance.get_func(&mut store, name).context("the function is gone").map_err(input)?;
     let mut results: Vec<Val> = ty.results().map(|_| Val::I32(0)).collect();
-    function.call(&mut store, &args, &mut results).map_err(Failure::Program)?;
+    function.call(&mut store, &args, &mut results).map_err(trapped)?;
     for result in &results {
         (streams.out)(format_args!("{}\n", arguments::print(result)));
     }
@@ -53,15 +54,33 @@ fn provide(engine: &Engine, streams: Streams) -> Result<Linker<u32>> {
     Ok(linker)
 }
 
-/// Loads a compiled module, or compiles one where that is possible.
-fn load(engine: &Engine, file: &str) -> Result<Module> {
+/// Loads a compiled module; or takes one from the cache, or compiles it.
+fn load(command: &Run<'_>, streams: Streams) -> Result<(Engine, Module), Failure> {
+    let file = command.file;
+    let input = |error: Error| Failure::Input(format!("{file}: {}", one_line::of(&error)));
+    compile::check_cpu(&command.how)?;
     let bytes = read_file(file)
-        .map_err(|error| format_err!("{}; give the name of a WebAssembly file", error.root_cause()))?;
-    if !bytes.is_empty() && Engine::detect_precompiled(&bytes).is_none() {
-        return Module::new(engine, bytes);
+        .map_err(|error| format_err!("{}; give the name of a WebAssembly file", error.root_cause()))
+        .map_err(input)?;
+    let mut config = command.how.config();
+    if bytes.is_empty() || Engine::detect_precompiled(&bytes).is_some() {
+        let engine = Engine::new(&config).map_err(input)?;
+        // SAFETY: who names the file vouches for it, as for any program that is run: see the crate's documentation.
+        let module = unsafe { Module::deserialize(&engine, bytes) }.map_err(input)?;
+        return Ok((engine, module));
     }
-    // SAFETY: who names the file vouches for it, as for any program that is run: see the crate's documentation.
-    unsafe { Module::deserialize(engine, bytes) }
+    drop(bytes);
+    if command.cache {
+        config.cache(cache::for_programs().unwrap_or_else(|error| {
+            (streams.err)(format_args!("wasm_run: no cache is used: {error}\n"));
+            None
+        }));
+    }
+    let line = ProgressLine::begin(&mut config, file, streams);
+    let engine = Engine::new(&config).map_err(input)?;
+    let module = Module::from_file(&engine, file);
+    drop(line);
+    Ok((engine, module.map_err(input)?))
 }
 
 /// The function to be called: the one that was named, `_start`, or the only one without parameters.
@@ -136,26 +155,4 @@ fn arguments_of(name: &str, ty: &FuncType, args: &[String]) -> Result<Vec<Val>> 
         })
     });
     values.collect()
-}
-
-/// An error and its causes in one line, with a remedy where it does not name one.
-fn in_one_line(error: &Error) -> String {
-    if let Some(unknown) = error.downcast_ref::<UnknownImportError>() {
-        return format!(
-            "{unknown}; link the module without it: there is only `host::hello`, a function with an i32"
-        );
-    }
-    let text = format!("{error:#}");
-    let mut lines = text.lines();
-    let mut line = lines.next().unwrap_or_default().to_string();
-    // Errors of the text format show the place in further lines, the first of which has its numbers.
-    let place = lines.next().and_then(|place| place.trim().strip_prefix("--> ")?.split_once(':'));
-    if let Some((_, place)) = place {
-        line += &format!(" (line:column {place}); correct the text");
-    } else if error.is::<OutOfMemory>() {
-        line += "; free some memory and try again";
-    } else if !line.contains("; ") {
-        line += "; correct the module";
-    }
-    line
 }

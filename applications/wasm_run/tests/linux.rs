@@ -1,4 +1,4 @@
-//! `wasm_run` on Linux: what it prints, and what it says about bad input.
+//! `wasm_run` on Linux: what it prints, what it writes, and what it says about bad input.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -11,6 +11,36 @@ impl Folder {
         let path = std::env::temp_dir().join(format!("wasm_run-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
+    }
+
+    /// The path of something in it.
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_string()
+    }
+
+    /// Names of what is in it, sorted.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Runs the program with a cache in this folder.
+    fn wasm_run(&self, args: &[&str]) -> (i32, String, String) {
+        outcome(command(args).env("XDG_CACHE_HOME", self.0.join("cache")))
+    }
+
+    /// Names of what is in the cache, sorted.
+    fn cached(&self) -> Vec<String> {
+        Folder(self.0.join("cache/wasm_run")).into_names()
+    }
+
+    fn into_names(self) -> Vec<String> {
+        let names = if self.0.exists() { self.names() } else { Vec::new() };
+        std::mem::forget(self);
+        names
     }
 
     /// Makes a file and returns its path.
@@ -27,10 +57,20 @@ impl Drop for Folder {
     }
 }
 
-fn wasm_run(args: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_wasm_run")).args(args).output().unwrap();
+/// The program, with no place for a cache.
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wasm_run"));
+    command.args(args).env("XDG_CACHE_HOME", "/proc/nowhere");
+    command
+}
+
+fn outcome(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
     (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn wasm_run(args: &[&str]) -> (i32, String, String) {
+    outcome(&mut command(args))
 }
 
 const HELLO: &str = r#"(module (import "host" "hello" (func $hello (param i32)))
@@ -100,7 +140,7 @@ fn bad_input_is_told_in_one_line() {
     assert_one_line(&[folder.0.to_str().unwrap()], "Is a directory");
     assert_one_line(&[&file("empty", b"")], "the file is empty");
     assert_one_line(&[&file("random", &[0xff; 100])], "correct");
-    assert_one_line(&[&file("text", b"(module (func i32.add)")], "line:column 1:");
+    assert_one_line(&[&file("text", b"(module (func i32.add)")], "(line 1, column 23); correct");
     assert_one_line(&[&file("invalid", b"(module (func (result i32)))")], "type mismatch");
     assert_one_line(&[&file("cut", b"\0asm\x01\0\0\0\x01\x05")], "unexpected end");
     assert_one_line(&[&file("import", br#"(module (import "a" "b" (func)))"#)], "unknown import: `a::b`");
@@ -122,9 +162,286 @@ fn bad_input_is_told_in_one_line() {
 
 #[test]
 fn wrong_usage_is_status_2() {
-    for args in [&[][..], &["--invoke"], &["--invoke", "a"], &["--nothing", "a"]] {
+    for args in [
+        &[][..],
+        &["--invoke"],
+        &["--invoke", "a"],
+        &["--nothing", "a"],
+        &["compile"],
+        &["compile", "a.wasm", "--no-cache"],
+        &["compile", "a.cwasm"],
+        &["inspect"],
+        &["cache", "nothing"],
+        &["--cpu", "486", "a"],
+    ] {
         let (status, out, err) = wasm_run(args);
         assert_eq!((status, out.as_str(), err.matches('\n').count()), (2, "", 1), "{args:?}: {err}");
+        assert!(err.contains("--help"), "{err}");
     }
-    assert!(wasm_run(&["--help"]).1.starts_with("usage: wasm_run FILE"));
+    for (args, start) in [
+        (&["--help"][..], "usage: wasm_run [options] FILE"),
+        (&["compile", "--help"], "usage: wasm_run compile"),
+        (&["inspect", "-h"], "usage: wasm_run inspect"),
+        (&["cache", "--help"], "usage: wasm_run cache"),
+    ] {
+        let (status, out, err) = wasm_run(args);
+        assert_eq!((status, err.as_str()), (0, ""), "{args:?}");
+        assert!(out.starts_with(start), "{out}");
+        assert!(out.lines().all(|line| line.chars().count() <= 110), "{out}");
+    }
+}
+
+#[test]
+fn files_are_compiled_to_files() {
+    let folder = Folder::new("compile");
+    let hello = folder.file("hello.wat", HELLO);
+    assert_eq!(wasm_run(&["compile", &hello]), (0, String::new(), String::new()));
+    assert_eq!(wasm_run(&[&folder.path("hello.cwasm")]).1, "Got 3 from WebAssembly\nmy host state is: 4\n");
+    let compiled = |args: &[&str]| {
+        let output = folder.path("out.cwasm");
+        let all = [&["compile", hello.as_str(), "-o", output.as_str()][..], args].concat();
+        assert_eq!(wasm_run(&all), (0, String::new(), String::new()), "{args:?}");
+        std::fs::read(output).unwrap()
+    };
+    let engine = |config: &wasm_engine::Config| {
+        wasm_engine::Engine::new(config).unwrap().precompile_module(HELLO.as_bytes()).unwrap()
+    };
+    let native = engine(&wasm_engine::Config::new());
+    assert_eq!(compiled(&[]), native);
+    assert_eq!(compiled(&["--cpu", "native", "--threads", "1"]), native);
+    assert_eq!(std::fs::read(folder.path("hello.cwasm")).unwrap(), native);
+    let mut theseus = wasm_engine::Config::new();
+    theseus.target("x86_64-theseus").unwrap();
+    assert_eq!(compiled(&["--target", "x86_64-theseus"]), engine(&theseus));
+    theseus.target_cpu(wasm_engine::CpuFeatures::X86_64_V3).cranelift_opt_level(wasm_engine::OptLevel::None);
+    assert_eq!(compiled(&["--target=x86_64-theseus", "--cpu=x86-64-v3", "-O0"]), engine(&theseus));
+    assert_eq!(folder.names(), ["hello.cwasm", "hello.wat", "out.cwasm"]);
+}
+
+#[test]
+fn what_cannot_be_compiled_leaves_the_output_as_it_was() {
+    let folder = Folder::new("uncompiled");
+    let hello = folder.file("hello.wat", HELLO);
+    let output = folder.file("out", "precious");
+    let refused = |args: &[&str], expected: &str| {
+        assert_one_line(&[&["compile"], args].concat(), expected);
+        assert_eq!(std::fs::read(&output).unwrap(), b"precious");
+    };
+    let bad = folder.file("bad.wat", "(module (func i32.add))");
+    let empty = folder.file("empty.wat", "");
+    refused(&[&bad, "-o", &output], "correct the module");
+    refused(&[&empty, "-o", &output], "the file is empty; give a .wasm or .wat file");
+    refused(&["/no/such/file", "-o", &output], "/no/such/file: No such file");
+    refused(&[folder.0.to_str().unwrap(), "-o", &output], "Is a directory");
+    refused(&[&hello, "-o", folder.0.to_str().unwrap()], "Is a directory");
+    refused(&[&hello, "-o", "/no/where/out"], "cannot be written: No such file");
+    refused(&[&hello, "--target", "mips", "-o", &output], "unknown target mips; ");
+    refused(&[&hello, "--max-function-size", "1", "-o", &output], "the limit is 1; ");
+    let link = folder.path("link");
+    std::os::unix::fs::symlink(&hello, &link).unwrap();
+    refused(&[&hello, "-o", &link], "would replace the input");
+    refused(
+        &[&hello, "-o", &format!("{}/./hello.wat", folder.0.to_str().unwrap())],
+        "would replace the input",
+    );
+    assert_eq!(std::fs::read(&hello).unwrap(), HELLO.as_bytes());
+    assert_eq!(wasm_run(&["compile", &hello]).0, 0);
+    refused(&[&folder.path("hello.cwasm"), "-o", &output], "the file is compiled already");
+    assert_eq!(folder.names(), ["bad.wat", "empty.wat", "hello.cwasm", "hello.wat", "link", "out"]);
+}
+
+/// Runs the program by a shell, in which it may write no file of more than `kilobytes`.
+fn with_small_files(kilobytes: u32, args: &[&str], cache: &str) -> (i32, String, String) {
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kilobytes * 2);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_wasm_run")]).args(args);
+    outcome(shell.env("XDG_CACHE_HOME", cache))
+}
+
+#[test]
+fn without_room_nothing_is_half_written() {
+    let folder = Folder::new("room");
+    let hello = folder.file("hello.wat", HELLO);
+    let output = folder.path("out");
+    let args = ["compile", &hello, "-o", &output];
+    let (status, _, err) = with_small_files(4, &args, "/proc/nowhere");
+    assert_eq!(status, 1, "{err}");
+    assert!(err.contains("cannot be written: File too large"), "{err}");
+    assert_eq!(folder.names(), ["hello.wat"]);
+    // The cache does without.
+    let cache = folder.path("cache");
+    assert_eq!(with_small_files(4, &[&hello], &cache), wasm_run(&[&hello]));
+    assert_eq!(folder.cached(), [""; 0]);
+    assert_eq!(folder.wasm_run(&[&hello]), wasm_run(&[&hello]));
+    assert_eq!(folder.cached().len(), 1);
+}
+
+#[test]
+fn what_was_compiled_is_kept_and_listed() {
+    let folder = Folder::new("cache");
+    let hello = folder.file("hello.wat", HELLO);
+    let trap = folder.file("trap.wat", r#"(module (func (export "f") unreachable))"#);
+    let (_, out, _) = folder.wasm_run(&["cache"]);
+    assert!(out.starts_with("0 entries, 0 B of 512 MiB in "), "{out}");
+    assert_eq!(folder.wasm_run(&["--no-cache", &hello]).0, 0);
+    assert_eq!(folder.cached(), [""; 0]);
+    for _ in 0..2 {
+        assert_eq!(folder.wasm_run(&[&hello]).1, "Got 3 from WebAssembly\nmy host state is: 4\n");
+        assert_eq!(folder.cached().len(), 1);
+        // The same from the cache, backtrace included.
+        assert_eq!(folder.wasm_run(&[&trap]), wasm_run(&[&trap]));
+        folder.wasm_run(&["-O0", "--cpu", "baseline", &trap]);
+        std::fs::remove_file(&trap).unwrap();
+        folder.file("trap.wat", r#"(module (func (export "f") unreachable))"#);
+        let (_, out, _) = folder.wasm_run(&["cache", "list"]);
+        assert!(out.lines().count() == 5 && out.contains("\n3 entries, "), "{out}");
+        assert!(out.contains(&format!("x86_64-linux baseline -O0 {trap}\n")), "{out}");
+        assert!(out.contains(&format!(" -O2 {hello}\n")), "{out}");
+        let (_, out, err) = folder.wasm_run(&["cache", "clear"]);
+        assert!(out.starts_with("removed 3 entries, ") && err.is_empty(), "{out}{err}");
+        assert_eq!(folder.cached(), [""; 0]);
+    }
+    let directory = folder.path("cache/wasm_run");
+    use std::os::unix::fs::PermissionsExt;
+    let permissions = || std::fs::metadata(&directory).unwrap().permissions();
+    assert_eq!(permissions().mode() & 0o777, 0o700);
+    let mut open = permissions();
+    open.set_mode(0o777);
+    std::fs::set_permissions(&directory, open).unwrap();
+    let (status, out, err) = folder.wasm_run(&[&hello]);
+    assert_eq!((status, out.as_str()), (0, "Got 3 from WebAssembly\nmy host state is: 4\n"));
+    assert!(err.starts_with("wasm_run: no cache is used: ") && err.contains("chmod go-w"), "{err}");
+    assert_eq!(folder.cached(), [""; 0]);
+    let (status, _, err) = folder.wasm_run(&["cache", "list"]);
+    assert_eq!((status, err.matches('\n').count()), (1, 1), "{err}");
+}
+
+#[test]
+fn programs_that_compile_the_same_at_once_all_run() {
+    let folder = Folder::new("at-once");
+    let hello = folder.file("hello.wat", HELLO);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let expected = (0, "Got 3 from WebAssembly\nmy host state is: 4\n".into(), String::new());
+                assert_eq!(folder.wasm_run(&[&hello]), expected);
+            });
+        }
+    });
+    let names = folder.cached();
+    assert!(names.len() == 1 && names[0].ends_with(".cached"), "{names:?}");
+    // Every entry that a cut could leave behind is as good as none.
+    let entry = folder.path(&format!("cache/wasm_run/{}", names[0]));
+    let whole = std::fs::read(&entry).unwrap();
+    for len in [0, 1, 4096, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&entry, &whole[..len]).unwrap();
+        assert_eq!(folder.wasm_run(&[&hello]).0, 0);
+        assert_eq!(std::fs::read(&entry).unwrap(), whole, "cut to {len}");
+    }
+}
+
+#[test]
+fn a_cpu_that_this_is_not_is_refused() {
+    let folder = Folder::new("cpu");
+    let hello = folder.file("hello.wat", HELLO);
+    assert_eq!(wasm_run(&["--cpu", "baseline", &hello]).0, 0);
+    let v3 = wasm_engine::CpuFeatures::X86_64_V3;
+    let missing = v3.difference(wasm_engine::CpuFeatures::of_this_cpu());
+    if missing.is_empty() {
+        assert_eq!(wasm_run(&["--cpu", "x86-64-v3", &hello]).0, 0);
+    } else {
+        assert_one_line(&["--cpu", "x86-64-v3", &hello], &format!("this CPU lacks {missing}; "));
+    }
+}
+
+const MUCH: &str = r#"(module $much
+    (import "host" "hello" (func $hello (param i32)))
+    (import "a \22" "g" (global (mut i64)))
+    (memory $own 1 1)
+    (table $t (export "t") 2 10 funcref)
+    (global $pi f64 (f64.const 3.25))
+    (elem (table $t) (i32.const 1) func $div)
+    (data (memory $own) (i32.const 5) "hello")
+    (data "passive")
+    (func $div (export "div") (param i32 i32) (result i32)
+        (call $hello (i32.const 1)) (i32.div_u (local.get 0) (local.get 1)))
+    (func (export "load") (result v128) (v128.load offset=100000 (i32.const 0)) (drop (call $div (i32.const 1) (i32.const 2))))
+    (func $grow (drop (memory.grow (i32.const 1))))
+    (start $grow))"#;
+
+#[test]
+fn artifacts_of_any_system_are_inspected() {
+    let folder = Folder::new("inspect");
+    let much = folder.file("much.wat", MUCH);
+    let file = folder.path("much.cwasm");
+    let args = ["compile", &much, "-o", &file, "--target", "x86_64-theseus", "--cpu", "x86-64-v3"];
+    assert_eq!(wasm_run(&args), (0, String::new(), String::new()));
+    let (status, out, err) = wasm_run(&["inspect", &file]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    for expected in [
+        "  module        much\n",
+        "  target        x86_64-theseus\n",
+        "avx2",
+        " -O2\n",
+        "  .text ",
+        "  .wasmc.hash ",
+        "imports: 2\n  \"host\" \"hello\" (func (param i32))\n  \"a \\\"\" \"g\" (global (mut i64))\n",
+        "exports: 3\n  \"t\" (table 2 10 funcref) number 0\n  \"div\" (func (param i32 i32) (result i32)) number 1\n",
+        "start: function 3 $grow\n",
+        "memories: 1\n  0 (memory 1 1) reserves 64 KiB and 32 MiB of guard",
+        "globals: 1\n  1 (global f64) (f64.const 3.25)\n",
+        "element segments: 1\n  0 1 of ",
+        "data segments: 2\n",
+        "  1 7 bytes, passive\n",
+        "functions: 3\n",
+        " (func (param i32 i32) (result i32)) $div\n",
+        "by which the host calls functions, ",
+        "by which functions call the host, ",
+        "by which functions call the runtime, ",
+        " integer divide by zero\n",
+        " out of bounds memory access\n",
+    ] {
+        assert!(out.contains(expected), "no {expected:?} in\n{out}");
+    }
+    let (_, traps, _) = wasm_run(&["inspect", "--traps", &file]);
+    assert!(traps.starts_with(&out));
+    assert!(traps.contains(" integer divide by zero, in 1 $div (0x"), "{traps}");
+    // It is as long as the sections say.
+    let total = std::fs::metadata(&file).unwrap().len();
+    assert!(out.starts_with(&format!("{file}: {total} bytes\n")));
+
+    for name in ["div", "$div", "1"] {
+        let (status, code, err) = wasm_run(&["inspect", "--disasm", name, &file]);
+        assert_eq!((status, err.as_str()), (0, ""), "{name}");
+        assert!(code.starts_with("function 1 $div: "), "{code}");
+        assert!(code.contains(" ret\n") && code.contains("; traps: integer divide by zero\n"), "{code}");
+    }
+    let (_, code, _) = wasm_run(&["inspect", "--disasm", "load", &file]);
+    assert!(code.contains("; function 1 $div\n"), "{code}");
+    let (_, code, _) = wasm_run(&["inspect", "--disasm=$grow", &file]);
+    assert!(code.contains("; the runtime\n"), "{code}");
+    assert_one_line(&["inspect", "--disasm", "nothing", &file], "it has no function nothing; ");
+    assert_one_line(&["inspect", "--disasm", "0", &file], "is imported and has no code");
+    // Names cannot write to the terminal.
+    let evil = folder.file("evil.wat", r#"(module (func (export "\1b[2J\0a")))"#);
+    assert_eq!(wasm_run(&["compile", &evil]).0, 0);
+    let (_, out, _) = wasm_run(&["inspect", &folder.path("evil.cwasm")]);
+    assert!(!out.contains('\x1b') && out.contains("u{1b}"), "{out:?}");
+}
+
+#[test]
+fn what_is_no_artifact_is_told_in_one_line() {
+    let folder = Folder::new("no-artifact");
+    let hello = folder.file("hello.wat", HELLO);
+    assert_eq!(wasm_run(&["compile", &hello]).0, 0);
+    let whole = std::fs::read(folder.path("hello.cwasm")).unwrap();
+    assert_one_line(&["inspect", &hello], "not a compiled module");
+    assert_one_line(&["inspect", "/no/such/file"], "No such file");
+    assert_one_line(&["inspect", &folder.file("empty", "")], "empty");
+    assert_one_line(&["inspect", &folder.file("cut", &whole[..whole.len() - 1])], "is cut");
+    for at in (0..whole.len()).step_by(whole.len() / 40) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0xff;
+        assert_one_line(&["inspect", &folder.file("damaged", damaged)], "");
+    }
 }

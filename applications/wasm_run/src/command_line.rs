@@ -1,0 +1,413 @@
+//! The command line.
+
+use crate::help::Topic;
+use alloc::format;
+use alloc::string::{String, ToString};
+use wasm_engine::{CompileLimits, CpuFeatures, OptLevel};
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Command<'a> {
+    /// Say how the program is used.
+    Help(Topic),
+    /// Run a file.
+    Run(Run<'a>),
+    /// Compile a file to another one.
+    Compile(Compile<'a>),
+    /// Say what is in a compiled file.
+    Inspect(Inspect<'a>),
+    /// List what is in the cache.
+    CacheList,
+    /// Empty the cache.
+    CacheClear,
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    /// The file.
+    pub(crate) file: &'a str,
+    /// The function to call, if one was named.
+    pub(crate) invoke: Option<&'a str>,
+    /// Arguments for it.
+    pub(crate) args: &'a [String],
+    /// How it is compiled, if it needs to be.
+    pub(crate) how: How<'a>,
+    /// Whether the cache is used.
+    pub(crate) cache: bool,
+}
+
+/// What is to be compiled.
+#[derive(Debug)]
+pub(crate) struct Compile<'a> {
+    /// The module.
+    pub(crate) input: &'a str,
+    /// The artifact.
+    pub(crate) output: String,
+    /// The system it is for; `None` for this one.
+    pub(crate) target: Option<&'a str>,
+    /// How it is compiled.
+    pub(crate) how: How<'a>,
+}
+
+/// What is to be looked at.
+#[derive(Debug)]
+pub(crate) struct Inspect<'a> {
+    /// The artifact.
+    pub(crate) file: &'a str,
+    /// Whether each instruction is listed that may trap.
+    pub(crate) traps: bool,
+    /// The function whose machine code is shown, instead of all else.
+    #[cfg(target_os = "linux")]
+    pub(crate) disasm: Option<&'a str>,
+}
+
+/// How a module is compiled.
+#[derive(Debug, Default)]
+pub(crate) struct How<'a> {
+    /// What code may use of a CPU, with the words for it; `None` for this machine's CPU.
+    pub(crate) cpu: Option<(CpuFeatures, &'a str)>,
+    /// How much the compiler tries.
+    pub(crate) opt_level: OptLevel,
+    /// How many tasks compile; 0 for as many as the machine runs at once.
+    pub(crate) threads: usize,
+    /// What the compilation may use.
+    pub(crate) limits: CompileLimits,
+}
+
+/// Takes the command line apart. An error says what is wrong with it, and which help tells more.
+pub(crate) fn parse(args: &[String]) -> Result<Command<'_>, (String, Topic)> {
+    let (subcommand, rest) = match args.split_first() {
+        Some((first, rest)) => (first.as_str(), rest),
+        None => ("", args),
+    };
+    let (topic, parsed) = match subcommand {
+        "compile" => (Topic::Compile, compile(Cursor::new(rest))),
+        "inspect" => (Topic::Inspect, inspect(Cursor::new(rest))),
+        "cache" => (Topic::Cache, cache(Cursor::new(rest))),
+        _ => (Topic::Run, run(Cursor::new(args))),
+    };
+    parsed.map_err(|message| (message, topic))
+}
+
+/// What is left of a command line.
+struct Cursor<'a> {
+    rest: &'a [String],
+    /// The argument that was last taken, without its value.
+    name: &'a str,
+    /// Its value, if it had one after `=`.
+    attached: Option<&'a str>,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(rest: &'a [String]) -> Self {
+        Self { rest, name: "", attached: None }
+    }
+
+    /// Takes the next argument; of one like `--name=value` only the name.
+    fn next(&mut self) -> Result<Option<&'a str>, String> {
+        if self.attached.is_some() {
+            return Err(format!("{} takes no value", self.name));
+        }
+        let Some((first, rest)) = self.rest.split_first() else { return Ok(None) };
+        self.rest = rest;
+        (self.name, self.attached) = match first.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value)),
+            _ => (first.as_str(), None),
+        };
+        Ok(Some(self.name))
+    }
+
+    /// The value of the argument that was last taken.
+    fn value(&mut self) -> Result<&'a str, String> {
+        if let Some(value) = self.attached.take() {
+            return Ok(value);
+        }
+        let (value, rest) = self.rest.split_first().ok_or_else(|| format!("{} needs a value", self.name))?;
+        self.rest = rest;
+        Ok(value)
+    }
+
+    /// The only file, which is missing.
+    fn no_file<T>() -> Result<T, String> {
+        Err("no file is given".to_string())
+    }
+}
+
+fn is_option(argument: &str) -> bool {
+    argument.starts_with('-') && argument != "-"
+}
+
+fn unknown<T>(option: &str) -> Result<T, String> {
+    Err(format!("unknown option {option}"))
+}
+
+/// Notes the only file of a command.
+fn only_file<'a>(file: &mut Option<&'a str>, argument: &'a str) -> Result<(), String> {
+    match file.replace(argument) {
+        None => Ok(()),
+        Some(_) => Err(format!("one file at a time, but there is also {argument}")),
+    }
+}
+
+fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
+    let (mut invoke, mut how, mut cache) = (None, How::default(), true);
+    while let Some(name) = cursor.next()? {
+        match name {
+            "-h" | "--help" => return Ok(Command::Help(Topic::Run)),
+            "--invoke" => invoke = Some(cursor.value()?),
+            "--no-cache" => cache = false,
+            "--" => {
+                let Some((file, args)) = cursor.rest.split_first() else { return Cursor::no_file() };
+                return Ok(Command::Run(Run { file, invoke, args, how, cache }));
+            }
+            _ if how.take(name, &mut cursor)? => {}
+            _ if is_option(name) => return unknown(name),
+            // A file's name may contain a `=`, but begins with no `--`: so it was not taken apart.
+            file => return Ok(Command::Run(Run { file, invoke, args: cursor.rest, how, cache })),
+        }
+    }
+    Cursor::no_file()
+}
+
+fn compile<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
+    let (mut input, mut output, mut target, mut how) = (None, None, None, How::default());
+    while let Some(name) = cursor.next()? {
+        match name {
+            "-h" | "--help" => return Ok(Command::Help(Topic::Compile)),
+            "-o" => output = Some(cursor.value()?),
+            "--target" => target = Some(cursor.value()?),
+            "--" => {
+                for argument in core::mem::take(&mut cursor.rest) {
+                    only_file(&mut input, argument)?;
+                }
+            }
+            _ if how.take(name, &mut cursor)? => {}
+            _ if is_option(name) => return unknown(name),
+            file => only_file(&mut input, file)?,
+        }
+    }
+    let Some(input) = input else { return Cursor::no_file() };
+    let output = output.map_or_else(|| with_extension(input), ToString::to_string);
+    if output == input {
+        return Err("the output would replace the input; name another one with -o".to_string());
+    }
+    Ok(Command::Compile(Compile { input, output, target, how }))
+}
+
+fn inspect<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
+    let (mut file, mut traps) = (None, false);
+    #[cfg(target_os = "linux")]
+    let mut disasm = None;
+    while let Some(name) = cursor.next()? {
+        match name {
+            "-h" | "--help" => return Ok(Command::Help(Topic::Inspect)),
+            "--traps" => traps = true,
+            #[cfg(target_os = "linux")]
+            "--disasm" => disasm = Some(cursor.value()?),
+            #[cfg(not(target_os = "linux"))]
+            "--disasm" => return Err("--disasm is there on Linux only; copy the file there".to_string()),
+            _ if is_option(name) => return unknown(name),
+            argument => only_file(&mut file, argument)?,
+        }
+    }
+    let Some(file) = file else { return Cursor::no_file() };
+    Ok(Command::Inspect(Inspect {
+        file,
+        traps,
+        #[cfg(target_os = "linux")]
+        disasm,
+    }))
+}
+
+fn cache<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
+    let mut command = None;
+    while let Some(name) = cursor.next()? {
+        let this = match name {
+            "-h" | "--help" => return Ok(Command::Help(Topic::Cache)),
+            "list" => Command::CacheList,
+            "clear" => Command::CacheClear,
+            _ if is_option(name) => return unknown(name),
+            other => return Err(format!("unknown command cache {other}; there are list and clear")),
+        };
+        if command.replace(this).is_some() {
+            return Err(format!("one command at a time, but there is also {name}"));
+        }
+    }
+    Ok(command.unwrap_or(Command::CacheList))
+}
+
+impl<'a> How<'a> {
+    /// Understands an option, if it is one of those about compiling.
+    fn take(&mut self, name: &str, cursor: &mut Cursor<'a>) -> Result<bool, String> {
+        match name {
+            "--cpu" => {
+                let level = cursor.value()?;
+                self.cpu = Some((cpu(level)?, level));
+            }
+            "-O0" => self.opt_level = OptLevel::None,
+            "-O2" => self.opt_level = OptLevel::Speed,
+            "--threads" => {
+                let value = cursor.value()?;
+                let threads = value.parse().ok().filter(|threads| *threads > 0);
+                self.threads = threads.ok_or_else(|| format!("{value} is no number of threads"))?;
+            }
+            "--max-compile-memory" => self.limits.memory = size(cursor.value()?)?,
+            "--max-function-size" => self.limits.function_size = size(cursor.value()?)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// The features that a level stands for.
+fn cpu(level: &str) -> Result<CpuFeatures, String> {
+    CpuFeatures::from_name(level)
+        .ok_or_else(|| format!("unknown CPU {level}; there are {}", CpuFeatures::CPU_NAMES))
+}
+
+/// A number of bytes, in units of K, M or G (powers of 1024) if there is such a letter at the end.
+fn size(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 10),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(digits) => (digits, 20),
+            None => text.strip_suffix(['G', 'g']).map_or((text, 0), |digits| (digits, 30)),
+        },
+    };
+    let number = digits.parse::<usize>().ok().filter(|_| !digits.starts_with('+'));
+    let bytes = number.and_then(|number| number.checked_mul(1 << shift)).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| format!("{text} is no number of bytes; write it like 1000000, 512K, 64M or 1G"))
+}
+
+/// The file's name with the extension `.cwasm` instead of its own.
+fn with_extension(file: &str) -> String {
+    let name_start = file.rfind('/').map_or(0, |at| at + 1);
+    // A dot that the name begins with begins no extension.
+    let stem = match file[name_start..].rfind('.') {
+        Some(dot) if dot > 0 => &file[..name_start + dot],
+        _ => file,
+    };
+    format!("{stem}.cwasm")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn parsed(line: &str) -> Result<String, String> {
+        let args: Vec<String> = line.split_whitespace().map(String::from).collect();
+        parse(&args).map(|command| format!("{command:?}")).map_err(|error| error.0)
+    }
+
+    fn run_of<R>(line: &str, check: impl FnOnce(Run<'_>) -> R) -> R {
+        let args: Vec<String> = line.split_whitespace().map(String::from).collect();
+        match parse(&args) {
+            Ok(Command::Run(run)) => check(run),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn compile_of<R>(line: &str, check: impl FnOnce(Compile<'_>) -> R) -> R {
+        let args: Vec<String> = line.split_whitespace().map(String::from).collect();
+        match parse(&args) {
+            Ok(Command::Compile(compile)) => check(compile),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_run_is_understood() {
+        for (line, file, invoke, args) in [
+            ("a.wasm", "a.wasm", None, &[][..]),
+            ("a.wasm --invoke b -c", "a.wasm", None, &["--invoke", "b", "-c"]),
+            ("--invoke f a.wasm 1 -2", "a.wasm", Some("f"), &["1", "-2"]),
+            ("--invoke=f a=b.wasm --x=y", "a=b.wasm", Some("f"), &["--x=y"]),
+            ("-- -x", "-x", None, &[]),
+            ("-- compile", "compile", None, &[]),
+            ("./compile a", "./compile", None, &["a"]),
+        ] {
+            run_of(line, |run| {
+                assert_eq!((run.file, run.invoke), (file, invoke), "{line}");
+                assert_eq!(run.args, args, "{line}");
+                assert!(run.cache && run.how.cpu.is_none() && run.how.threads == 0, "{line}");
+                assert_eq!(run.how.limits, CompileLimits::default());
+            });
+        }
+        run_of("--no-cache --cpu x86-64-v2 -O0 --threads=3 --max-compile-memory 64M a --no-cache", |run| {
+            assert!(!run.cache);
+            assert_eq!(run.how.cpu, Some((CpuFeatures::X86_64_V2, "x86-64-v2")));
+            assert_eq!((run.how.opt_level, run.how.threads), (OptLevel::None, 3));
+            assert_eq!(run.how.limits.memory, 64 << 20);
+            assert_eq!(run.args, ["--no-cache"]);
+        });
+    }
+
+    #[test]
+    fn what_is_compiled_is_understood() {
+        for (line, output) in [
+            ("compile a.wasm", "a.cwasm"),
+            ("compile d.e/a", "d.e/a.cwasm"),
+            ("compile d/.a", "d/.a.cwasm"),
+            ("compile a.b.wat", "a.b.cwasm"),
+            ("compile -o b a.wasm", "b"),
+            ("compile a.wasm -o b", "b"),
+            ("compile -- -a.wasm", "-a.cwasm"),
+        ] {
+            compile_of(line, |compile| assert_eq!(compile.output, output, "{line}"));
+        }
+        let line = "compile --target=x86_64-linux a.wasm -O0 --cpu native -O2 --max-function-size 1000";
+        compile_of(line, |compile| {
+            assert_eq!((compile.input, compile.target), ("a.wasm", Some("x86_64-linux")));
+            assert_eq!(compile.how.opt_level, OptLevel::Speed);
+            assert_eq!(compile.how.cpu, Some((CpuFeatures::of_this_cpu(), "native")));
+            assert_eq!(compile.how.limits.function_size, 1000);
+        });
+    }
+
+    #[test]
+    fn what_else_is_understood() {
+        assert_eq!(parsed("--help").unwrap(), "Help(Run)");
+        assert_eq!(parsed("compile -h x").unwrap(), "Help(Compile)");
+        assert_eq!(parsed("inspect --help").unwrap(), "Help(Inspect)");
+        assert_eq!(parsed("cache --help").unwrap(), "Help(Cache)");
+        assert_eq!(parsed("cache").unwrap(), "CacheList");
+        assert_eq!(parsed("cache list").unwrap(), "CacheList");
+        assert_eq!(parsed("cache clear").unwrap(), "CacheClear");
+        assert!(parsed("inspect --traps a").unwrap().contains("traps: true"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (line, expected) in [
+            ("", "no file"),
+            ("--invoke", "--invoke needs a value"),
+            ("--invoke f", "no file"),
+            ("-x", "unknown option -x"),
+            ("--", "no file"),
+            ("--invok f a.wasm", "unknown option --invok"),
+            ("--no-cache=1 a", "--no-cache takes no value"),
+            ("--cpu 486 a", "unknown CPU 486"),
+            ("--threads 0 a", "0 is no number of threads"),
+            ("--max-compile-memory 0 a", "0 is no number of bytes"),
+            ("--max-compile-memory 1T a", "1T is no number of bytes"),
+            ("--max-compile-memory 99999999999G a", "is no number of bytes"),
+            ("--max-compile-memory +1 a", "is no number of bytes"),
+            ("compile", "no file"),
+            ("compile a b", "also b"),
+            ("compile a -o", "-o needs a value"),
+            ("compile a.cwasm", "replace the input"),
+            ("compile a -o a", "replace the input"),
+            ("compile a --no-cache", "unknown option --no-cache"),
+            ("inspect", "no file"),
+            ("inspect a b", "also b"),
+            ("inspect a --all", "unknown option --all"),
+            ("cache list clear", "also clear"),
+            ("cache empty", "cache empty"),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.contains(expected), "{line}: {error}");
+        }
+    }
+}
