@@ -6,10 +6,11 @@
 //! ```text
 //! Engine ─┬─ Module ──── InstancePre ─┐
 //!         ├─ Linker<T> ───────────────┴─> Instance ──> Func, Memory, Table, Global
-//!         └─ Store<T> ── owns all of these
+//!         ├─ Store<T> ── owns all of these
+//!         └─ SharedMemory, which belongs to no store
 //! ```
 //!
-//! WebAssembly 1.0 with multiple values, sign extension, saturating conversions, bulk memory operations and reference types.
+//! WebAssembly 2.0, and threads: atomic instructions and shared memories (a thread is a task of the embedding program).
 //! It compiles `.wasm` and `.wat`, and loads what was compiled to a `.cwasm` before. The compiler is no part of it: in the
 //! kernel it is loaded when it is first needed; elsewhere a program with the feature `compiler` is linked with it.
 //!
@@ -22,6 +23,8 @@
 //! # Invariants
 //! - What a store owns keeps its address until the store is dropped. Handles are that address and the number of the store,
 //!   which is compared at every use.
+//! - Nothing is used by several tasks at once but what is the same for all (engines, modules, linkers) and shared memories, of
+//!   which all that changes is atomic, locked, or bytes that nobody takes for more than bytes.
 //! - Compiled code runs only while its store is borrowed exclusively, and a host function that it calls borrows the store
 //!   from it. So whoever has a `&mut` to a store is the only one who uses it.
 //! - Running out of memory is an error wherever a guest chooses how much.
