@@ -26,7 +26,7 @@ pub fn run_script(engine: &Engine, text: &str) -> Report {
 }
 
 fn run_directives<'a>(engine: &Engine, text: &str, directives: Vec<WastDirective<'a>>) -> Report {
-    let threads = Threads::default();
+    let threads = Threads::new();
     let run = |directives, shared| {
         runner::run(engine, text, directives, &threads, shared)
             .unwrap_or_else(|error| failed(Failure { line: 1, message: in_one_line(&format!("{error:#}")) }))
@@ -74,7 +74,6 @@ fn count_threads(directives: &[WastDirective<'_>]) -> usize {
 }
 
 /// The threads of a script, itself included, which has no name.
-#[derive(Default)]
 pub(crate) struct Threads<'a> {
     state: Mutex<State<'a>>,
     /// Counts changes of the state, so that one who waits for one need not take the lock to see that there was one.
@@ -112,6 +111,15 @@ impl Drop for Taken<'_, '_> {
 }
 
 impl<'a> Threads<'a> {
+    /// None so far.
+    fn new() -> Self {
+        Threads {
+            state: Mutex::new(State::default()),
+            changes: AtomicUsize::new(0),
+            waiters: WaitList::default(),
+        }
+    }
+
     /// Starts a thread.
     ///
     /// # Errors
