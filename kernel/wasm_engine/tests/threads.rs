@@ -128,10 +128,10 @@ fn every_read_modify_write_is_atomic_at_every_width() -> Result<()> {
         let mask = u64::MAX >> (64 - bits);
         let total = 3 * TIMES;
         let expected = [
-            total * 3 & mask,
+            (total * 3) & mask,
             total.wrapping_neg() & mask,
             if total % 2 == 1 { mask } else { 0 },
-            total * 5 & mask,
+            (total * 5) & mask,
         ];
         for (expected, address) in expected.into_iter().zip([8, 16, 24, 32]) {
             // SAFETY: in bounds and aligned; nobody else uses it any more.
@@ -420,6 +420,32 @@ fn memories_grow_while_others_use_them() -> Result<()> {
         assert_eq!(message(memory.grow(1)), "failed to grow memory by `1`");
         assert_eq!(message(memory.grow(u64::MAX)), format!("failed to grow memory by `{}`", u64::MAX));
         assert_eq!(memory.grow(0)?, PAGES.into());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_growth_is_seen_in_the_middle_of_a_function() -> Result<()> {
+    for engine in engines() {
+        let module = Module::new(
+            &engine,
+            r#"(module (memory (import "" "") 1 2 shared)
+                (func (export "follow") (result i32 i32 i32)
+                    (memory.size) (drop (i32.load (i32.const 0)))
+                    (loop $again (br_if $again (i32.eqz (i32.atomic.load (i32.const 4)))))
+                    (memory.size) (i32.load (i32.const 65536))))"#,
+        )?;
+        let memory = SharedMemory::new(&engine, MemoryType::shared(1, 2))?;
+        scope(|scope| {
+            let follower = scope
+                .spawn(|| Guest::new(&module, &memory).call::<_, (i32, i32, i32)>("follow", ()).unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+            memory.grow(1).unwrap();
+            word(&memory, 65536).store(77, Ordering::Relaxed);
+            word(&memory, 4).store(1, Ordering::Release);
+            let (before, after, loaded) = follower.join().unwrap();
+            assert!(before <= after && (after, loaded) == (2, 77), "{before} {after} {loaded}");
+        });
     }
     Ok(())
 }
