@@ -1,7 +1,7 @@
 //! Compiles one job: a function or a trampoline.
 
 use crate::abi::trap_of_code;
-use crate::function::FunctionTranslator;
+use crate::function::{Effort, FunctionTranslator};
 use crate::module::{Job, ModuleTranslation};
 use crate::{CompileError, Compiler, trampoline};
 use alloc::format;
@@ -10,8 +10,9 @@ use alloc::vec::Vec;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{ExternalName, UserExternalName};
+use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
-use cranelift_codegen::{Context, FinalizedRelocTarget};
+use cranelift_codegen::{CodegenError, Context, FinalizedRelocTarget};
 use cranelift_frontend::FunctionBuilderContext;
 use wasm_artifact::Trap;
 use wasm_artifact::builtins::Builtin;
@@ -53,6 +54,9 @@ pub(crate) enum CallTarget {
     /// In an entry trampoline: the function that a copy of it is for.
     Callee,
 }
+
+/// What functions with more instructions than this needed is given back: tens of MB, that most functions have no use for.
+const LARGE_FUNCTION: usize = 50_000;
 
 /// Code starts at multiples of this many bytes: what a processor fetches at once.
 const CODE_ALIGNMENT: u32 = 16;
@@ -118,13 +122,17 @@ impl Compiler {
     ) -> Result<CompiledJob, CompileError> {
         let job = translation.jobs[job];
         scratch.context.clear();
+        let mut isa = &self.isa;
         match job {
-            Job::Function(index) => FunctionTranslator::translate(self, translation, index, scratch)?,
-            Job::ArrayToWasm(ty) => trampoline::array_to_wasm(&*self.isa, translation, ty, scratch),
-            Job::WasmToArray(ty) => trampoline::wasm_to_array(&*self.isa, translation, ty, scratch),
+            Job::Function(index) => {
+                if FunctionTranslator::translate(self, translation, index, scratch)? == Effort::Linear {
+                    isa = &self.linear_isa;
+                }
+            }
+            Job::ArrayToWasm(ty) => trampoline::array_to_wasm(&**isa, translation, ty, scratch),
+            Job::WasmToArray(ty) => trampoline::wasm_to_array(&**isa, translation, ty, scratch),
         }
-        let what = || translation.name_of(job);
-        self.emit(scratch, &what)
+        emit(&**isa, scratch, &|| translation.name_of(job))
     }
 
     /// Compiles the trampoline of a builtin.
@@ -135,50 +143,7 @@ impl Compiler {
     ) -> Result<CompiledJob, CompileError> {
         scratch.context.clear();
         trampoline::builtin(&*self.isa, builtin, scratch);
-        self.emit(scratch, &|| format!("the trampoline of {}", builtin.name()))
-    }
-
-    /// Generates code for the function in the scratch's context.
-    fn emit(&self, scratch: &mut Scratch, what: &dyn Fn() -> String) -> Result<CompiledJob, CompileError> {
-        let failed = |message: &dyn core::fmt::Display| CompileError::codegen(&what(), message);
-        let context = &mut scratch.context;
-        if let Err(error) = context.compile(&*self.isa, &mut scratch.control) {
-            return Err(failed(&cranelift_codegen::print_errors::pretty_error(error.func, error.inner)));
-        }
-        let compiled = context.take_compiled_code().ok_or_else(|| failed(&"there is no code"))?;
-        let buffer = &compiled.buffer;
-        let mut calls = Vec::with_capacity(buffer.relocs().len());
-        for reloc in buffer.relocs() {
-            let target = match (&reloc.kind, &reloc.target) {
-                (Reloc::X86CallPCRel4, FinalizedRelocTarget::ExternalName(ExternalName::User(name))) => {
-                    CallTarget::from_name(&context.func.params.user_named_funcs()[*name])
-                }
-                _ => None,
-            };
-            let target = target.ok_or_else(|| failed(&format!("unexpected relocation {reloc:?}")))?;
-            calls.push(CallSite { offset: reloc.offset, target, addend: reloc.addend });
-        }
-        let mut traps = Vec::with_capacity(buffer.traps().len());
-        for trap in buffer.traps() {
-            let reason = trap_of_code(trap.code)
-                .ok_or_else(|| failed(&format!("unexpected trap code {}", trap.code)))?;
-            traps.push((trap.offset, reason));
-        }
-        // One instruction has one reason.
-        traps.sort_by_key(|trap| trap.0);
-        traps.dedup_by_key(|trap| trap.0);
-        let unwind = match compiled.create_unwind_info(&*self.isa).map_err(|error| failed(&error))? {
-            Some(UnwindInfo::SystemV(unwind)) => unwind,
-            _ => return Err(failed(&"there is no unwind information")),
-        };
-        Ok(CompiledJob {
-            code: buffer.data().to_vec(),
-            alignment: buffer.alignment.max(CODE_ALIGNMENT),
-            calls,
-            traps,
-            addresses: addresses(&compiled),
-            unwind,
-        })
+        emit(&*self.isa, scratch, &|| format!("the trampoline of {}", builtin.name()))
     }
 }
 
@@ -191,7 +156,7 @@ impl ModuleTranslation<'_> {
         self.name_of(self.jobs[job])
     }
 
-    fn name_of(&self, job: Job) -> String {
+    pub(crate) fn name_of(&self, job: Job) -> String {
         match job {
             Job::Function(index) => {
                 let index = self.module.func_index(index);
@@ -204,6 +169,63 @@ impl ModuleTranslation<'_> {
             Job::WasmToArray(ty) => format!("the exit trampoline of type {}", ty.0),
         }
     }
+}
+
+/// Generates code for the function in the scratch's context.
+fn emit(
+    isa: &dyn TargetIsa,
+    scratch: &mut Scratch,
+    what: &dyn Fn() -> String,
+) -> Result<CompiledJob, CompileError> {
+    let failed = |message: &dyn core::fmt::Display| CompileError::codegen(&what(), message);
+    let context = &mut scratch.context;
+    if let Err(error) = context.compile(isa, &mut scratch.control) {
+        return Err(match error.inner {
+            CodegenError::ImplLimitExceeded | CodegenError::CodeTooLarge => {
+                CompileError::TooMuchCode { function: what() }
+            }
+            inner => failed(&cranelift_codegen::print_errors::pretty_error(error.func, inner)),
+        });
+    }
+    let compiled = context.take_compiled_code().ok_or_else(|| failed(&"there is no code"))?;
+    let buffer = &compiled.buffer;
+    let mut calls = Vec::with_capacity(buffer.relocs().len());
+    for reloc in buffer.relocs() {
+        let target = match (&reloc.kind, &reloc.target) {
+            (Reloc::X86CallPCRel4, FinalizedRelocTarget::ExternalName(ExternalName::User(name))) => {
+                CallTarget::from_name(&context.func.params.user_named_funcs()[*name])
+            }
+            _ => None,
+        };
+        let target = target.ok_or_else(|| failed(&format!("unexpected relocation {reloc:?}")))?;
+        calls.push(CallSite { offset: reloc.offset, target, addend: reloc.addend });
+    }
+    let mut traps = Vec::with_capacity(buffer.traps().len());
+    for trap in buffer.traps() {
+        let reason =
+            trap_of_code(trap.code).ok_or_else(|| failed(&format!("unexpected trap code {}", trap.code)))?;
+        traps.push((trap.offset, reason));
+    }
+    // One instruction has one reason.
+    traps.sort_by_key(|trap| trap.0);
+    traps.dedup_by_key(|trap| trap.0);
+    let unwind = match compiled.create_unwind_info(isa).map_err(|error| failed(&error))? {
+        Some(UnwindInfo::SystemV(unwind)) => unwind,
+        _ => return Err(failed(&"there is no unwind information")),
+    };
+    let job = CompiledJob {
+        code: buffer.data().to_vec(),
+        alignment: buffer.alignment.max(CODE_ALIGNMENT),
+        calls,
+        traps,
+        addresses: addresses(&compiled),
+        unwind,
+    };
+    if context.func.dfg.num_insts() > LARGE_FUNCTION {
+        scratch.context = Context::new();
+        scratch.builder = FunctionBuilderContext::new();
+    }
+    Ok(job)
 }
 
 /// The address map: one entry wherever the wasm offset changes.

@@ -19,6 +19,22 @@ pub enum CompileError {
     },
     /// The module is valid but exceeds a limit of this implementation.
     Limit(&'static str),
+    /// A function is valid but too large to be compiled in reasonable time and memory.
+    FunctionLimit {
+        /// The function.
+        function: String,
+        /// How much of it there is up to where it was given up.
+        found: u64,
+        /// How much there may be.
+        limit: u64,
+        /// Of what.
+        measure: &'static str,
+    },
+    /// A function exceeds a limit of Cranelift: it has about two million values, or its code would exceed 2 GiB.
+    TooMuchCode {
+        /// The function.
+        function: String,
+    },
     /// Cranelift did not compile a function: it exceeds one of Cranelift's limits, or there is a bug here.
     Codegen {
         /// The function or trampoline.
@@ -35,6 +51,18 @@ impl fmt::Display for CompileError {
         match self {
             CompileError::Invalid { offset, message } => write!(f, "{message} (at offset {offset:#x})"),
             CompileError::Limit(what) => write!(f, "the module is too large: {what}; split it"),
+            CompileError::FunctionLimit { function, found, limit, measure } => {
+                write!(
+                    f,
+                    "{function} is too large to be compiled: {found} {measure}, of at most {limit}; split it"
+                )
+            }
+            CompileError::TooMuchCode { function } => {
+                write!(
+                    f,
+                    "{function} is too large to be compiled: it exceeds a limit of the code generator; split it"
+                )
+            }
             CompileError::Codegen { what, message } => {
                 write!(f, "cannot generate code for {what}: {message}")
             }
@@ -63,7 +91,9 @@ impl From<CompileError> for wasm_artifact::compile::CompileError {
     fn from(error: CompileError) -> Self {
         let kind = match error {
             CompileError::Invalid { .. } => CompileErrorKind::Invalid,
-            CompileError::Limit(_) => CompileErrorKind::Limit,
+            CompileError::Limit(_)
+            | CompileError::FunctionLimit { .. }
+            | CompileError::TooMuchCode { .. } => CompileErrorKind::Limit,
             CompileError::Codegen { .. } => CompileErrorKind::Internal,
             CompileError::Write(WriteError::OutOfMemory(_)) => CompileErrorKind::System,
             CompileError::Write(_) => CompileErrorKind::Limit,

@@ -1,6 +1,7 @@
 //! What is compiled for, and how Cranelift is told.
 
 use crate::CompileError;
+use crate::function::Effort;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use target_lexicon::{Architecture, BinaryFormat, Environment, OperatingSystem, Triple, Vendor};
@@ -23,14 +24,15 @@ const FEATURE_FLAGS: [(CpuFeatures, &str); 12] = [
     (CpuFeatures::LZCNT, "has_lzcnt"),
 ];
 
-/// Makes Cranelift's description of the target.
-pub(crate) fn build(settings: &Settings) -> Result<OwnedTargetIsa, CompileError> {
+/// Makes Cranelift's description of the target, for functions that get this effort.
+pub(crate) fn build(settings: &Settings, effort: Effort) -> Result<OwnedTargetIsa, CompileError> {
     let failed = |error: &dyn core::fmt::Display| CompileError::codegen(&settings.target.name(), error);
+    let optimise = effort == Effort::Full && settings.opt_level == OptLevel::Speed;
     let mut flags = settings::builder();
     for (name, value) in [
-        ("opt_level", if settings.opt_level == OptLevel::Speed { "speed" } else { "none" }),
-        // Single-pass allocation alone would halve compile time, but it makes code up to twice as slow.
-        ("regalloc_algorithm", "backtracking"),
+        ("opt_level", if optimise { "speed" } else { "none" }),
+        // Single-pass allocation halves compile time, but it makes code up to twice as slow.
+        ("regalloc_algorithm", if effort == Effort::Full { "backtracking" } else { "single_pass" }),
         ("enable_verifier", if settings.verify_ir { "true" } else { "false" }),
         // Traps and panics walk frame pointers and call frame information.
         ("preserve_frame_pointers", "true"),

@@ -46,10 +46,13 @@ pub use wasm_artifact::compile::{Settings, Target};
 
 use alloc::vec::Vec;
 use cranelift_codegen::isa::OwnedTargetIsa;
+use function::Effort;
 
 /// A compiler for given settings. Stateless: any number of threads can share one.
 pub struct Compiler {
     isa: OwnedTargetIsa,
+    /// The same processor, for functions that would take too long.
+    linear_isa: OwnedTargetIsa,
     settings: Settings,
 }
 
@@ -59,7 +62,8 @@ impl Compiler {
     /// # Errors
     /// When Cranelift does not support the settings; it supports all that [`Settings`] can express.
     pub fn new(settings: Settings) -> Result<Compiler, CompileError> {
-        Ok(Compiler { isa: isa::build(&settings)?, settings })
+        let isa = isa::build(&settings, Effort::Full)?;
+        Ok(Compiler { isa, linear_isa: isa::build(&settings, Effort::Linear)?, settings })
     }
 
     /// What it compiles for.

@@ -36,6 +36,10 @@ pub struct ModuleTranslation<'a> {
     pub(crate) offsets: VMOffsets,
     /// Signature with the wasm ABI, by type.
     pub(crate) signatures: Vec<Signature>,
+    /// Types of all tables, imported ones first; and so on. In the module an import's type is to be searched for.
+    pub(crate) table_types: Vec<TableType>,
+    pub(crate) memory_types: Vec<MemoryType>,
+    pub(crate) global_types: Vec<GlobalType>,
     /// For each type the first one equal to it, which has the trampoline for all of them.
     pub(crate) canonical_types: Vec<TypeIndex>,
     pub(crate) bodies: Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>,
@@ -363,7 +367,32 @@ impl<'a> Reader<'a> {
         let offsets =
             module.vm_offsets().ok_or(CompileError::Limit("its context would be larger than 2 GiB"))?;
         let signatures = module.types.iter().map(wasm_signature).collect();
-        Ok(ModuleTranslation { module, offsets, signatures, canonical_types, bodies, names, rodata, jobs })
+        let imported = module.imports.iter().map(|import| import.ty);
+        let imported_tables = imported.clone().filter_map(|ty| match ty {
+            EntityType::Table(ty) => Some(ty),
+            _ => None,
+        });
+        let imported_memories = imported.clone().filter_map(|ty| match ty {
+            EntityType::Memory(ty) => Some(ty),
+            _ => None,
+        });
+        let imported_globals = imported.filter_map(|ty| match ty {
+            EntityType::Global(ty) => Some(ty),
+            _ => None,
+        });
+        Ok(ModuleTranslation {
+            offsets,
+            signatures,
+            table_types: imported_tables.chain(module.tables.iter().map(|table| table.ty)).collect(),
+            memory_types: imported_memories.chain(module.memories.iter().map(|memory| memory.ty)).collect(),
+            global_types: imported_globals.chain(module.globals.iter().map(|global| global.ty)).collect(),
+            canonical_types,
+            bodies,
+            names,
+            rodata,
+            jobs,
+            module,
+        })
     }
 }
 

@@ -119,7 +119,6 @@ fn other_proposals_are_refused() {
         "(func (param v128 v128) (result v128) local.get 0 local.get 1 i8x16.relaxed_swizzle)",
         "(memory i64 1)",
         "(memory 1) (memory 1)",
-        "(memory 1 1 shared)",
         "(func $f (return_call $f))",
         "(tag)",
         "(type (struct))",

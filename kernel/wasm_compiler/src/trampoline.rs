@@ -6,7 +6,7 @@ use crate::module::ModuleTranslation;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, BlockArg, ExceptionTableData, ExceptionTableItem, ExtFuncData, ExternalName, FuncRef, Function,
-    InstBuilder, Signature, StackSlotData, StackSlotKind, TrapCode, Type, UserFuncName, Value, types,
+    InstBuilder, SigRef, Signature, StackSlotData, StackSlotKind, TrapCode, Type, UserFuncName, Value, types,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::FunctionBuilder;
@@ -38,9 +38,8 @@ fn build(
 }
 
 /// Declares a function of the artifact in the function being built.
-pub(crate) fn import(builder: &mut FunctionBuilder<'_>, target: CallTarget, signature: Signature) -> FuncRef {
+pub(crate) fn import(builder: &mut FunctionBuilder<'_>, target: CallTarget, signature: SigRef) -> FuncRef {
     let name = builder.func.declare_imported_user_function(target.name());
-    let signature = builder.import_signature(signature);
     // Colocated: called directly, resolved when the code is laid out.
     builder.import_function(ExtFuncData {
         name: ExternalName::user(name),
@@ -96,8 +95,8 @@ pub(crate) fn array_to_wasm(
             builder.ins().store(value_flags, value, store, offset as i32);
         }
 
-        let callee = import(builder, CallTarget::Callee, translation.signatures[ty_index.index()].clone());
-        let signature = builder.func.dfg.ext_funcs[callee].signature;
+        let signature = builder.import_signature(translation.signatures[ty_index.index()].clone());
+        let callee = import(builder, CallTarget::Callee, signature);
         let results: alloc::vec::Vec<BlockArg> =
             (0..ty.results.len() as u32).map(BlockArg::TryCallRet).collect();
         let normal = builder.func.dfg.block_call(returned, &results);

@@ -1,7 +1,7 @@
 //! Calls.
 
 use super::FunctionTranslator;
-use crate::abi::{POINTER, Region, wasm_signature};
+use crate::abi::{POINTER, Region};
 use crate::compile::CallTarget;
 use crate::trampoline;
 use alloc::vec::Vec;
@@ -44,7 +44,10 @@ impl FunctionTranslator<'_, '_> {
     }
 
     fn push_results(&mut self, call: Inst) {
-        self.stack.extend_from_slice(self.builder.inst_results(call));
+        let results = self.builder.inst_results(call);
+        self.stack.extend_from_slice(results);
+        let arguments = self.builder.func.dfg.inst_args(call).len();
+        self.complexity.call(arguments, results.len());
     }
 
     fn call(&mut self, index: FuncIndex) {
@@ -53,10 +56,16 @@ impl FunctionTranslator<'_, '_> {
         let num_params = env.func_type(ty).params.len();
         let call = match env.module.defined_func(index) {
             Some(defined) => {
-                let callee = *self.functions.entry(index).or_insert_with(|| {
-                    let signature = wasm_signature(env.func_type(ty));
-                    trampoline::import(&mut self.builder, CallTarget::Function(defined.0), signature)
-                });
+                let callee = match self.functions.get(&index) {
+                    Some(&callee) => callee,
+                    None => {
+                        let signature = self.signature(ty);
+                        let target = CallTarget::Function(defined.0);
+                        let callee = trampoline::import(&mut self.builder, target, signature);
+                        self.functions.insert(index, callee);
+                        callee
+                    }
+                };
                 let arguments = self.call_arguments(self.vmctx, num_params);
                 self.builder.ins().call(callee, &arguments)
             }

@@ -5,9 +5,13 @@ use crate::CompileError;
 use crate::abi::{trap_code, value_type};
 use alloc::vec::Vec;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, Value};
+use hashbrown::HashMap;
 use wasm_artifact::types::ValType;
 use wasm_artifact::{Trap, TypeIndex};
 use wasmparser::Operator;
+
+/// Larger branch tables, and those that pass values, go by steps: the frontend takes the square of a table's size otherwise.
+const MAX_DIRECT_TARGETS: u32 = 512;
 
 /// A label: the function's body, or a block that is not closed yet.
 pub(super) struct Frame<'a> {
@@ -19,6 +23,8 @@ pub(super) struct Frame<'a> {
     results: &'a [ValType],
     /// Height of the operand stack below the block's parameters.
     height: usize,
+    /// How many branches there are to the label.
+    branches: u32,
 }
 
 enum Kind {
@@ -46,6 +52,7 @@ impl<'a> FunctionTranslator<'a, '_> {
         for &ty in params {
             self.builder.append_block_param(block, value_type(ty));
         }
+        self.complexity.pass(params.len());
         block
     }
 
@@ -59,6 +66,7 @@ impl<'a> FunctionTranslator<'a, '_> {
 
     fn take_args(&mut self, num_args: usize) -> Vec<BlockArg> {
         self.make_generic(num_args);
+        self.complexity.pass(num_args);
         let mut args = core::mem::take(&mut self.branch_args);
         args.extend(self.stack[self.stack.len() - num_args..].iter().map(|&value| BlockArg::Value(value)));
         args
@@ -67,6 +75,7 @@ impl<'a> FunctionTranslator<'a, '_> {
     /// Where a branch to a label goes, and with how many values.
     fn branch_target(&mut self, depth: u32) -> (Block, usize) {
         let number = self.frames.len() - 1 - depth as usize;
+        self.frames[number].branches += 1;
         match self.frames[number].kind {
             Kind::Loop { header } => (header, self.frames[number].num_params),
             Kind::Block | Kind::If { .. } => (self.following(number), self.frames[number].results.len()),
@@ -114,6 +123,7 @@ impl<'a> FunctionTranslator<'a, '_> {
                 let (params, results) = self.types_of(*blockty)?;
                 let header = self.block_with(params);
                 self.jump(header, params.len());
+                self.complexity.open_loop(self.builder.func);
                 self.open(Kind::Loop { header }, params, results);
                 self.builder.switch_to_block(header);
                 self.replace_top(header);
@@ -125,6 +135,7 @@ impl<'a> FunctionTranslator<'a, '_> {
                 let otherwise = self.builder.create_block();
                 self.builder.ins().brif(condition, then, &[], otherwise, &[]);
                 let values = self.stack[self.stack.len() - params.len()..].to_vec();
+                self.complexity.pass(values.len());
                 self.open(Kind::If { otherwise, params: values }, params, results);
                 self.continue_in(then);
             }
@@ -160,7 +171,14 @@ impl<'a> FunctionTranslator<'a, '_> {
 
     fn open(&mut self, kind: Kind, params: &[ValType], results: &'a [ValType]) {
         let height = self.stack.len() - params.len();
-        self.frames.push(Frame { kind, following: None, num_params: params.len(), results, height });
+        self.frames.push(Frame {
+            kind,
+            following: None,
+            num_params: params.len(),
+            results,
+            height,
+            branches: 0,
+        });
     }
 
     /// Puts a block's parameters on the stack in place of the values that were passed for them.
@@ -173,6 +191,7 @@ impl<'a> FunctionTranslator<'a, '_> {
 
     fn return_top(&mut self, num_results: usize) {
         self.make_generic(num_results);
+        self.complexity.pass(num_results);
         let results = &self.stack[self.stack.len() - num_results..];
         self.builder.ins().return_(results);
     }
@@ -207,7 +226,9 @@ impl<'a> FunctionTranslator<'a, '_> {
             self.jump_to_following();
         }
         let Some(frame) = self.frames.pop() else { return };
+        self.complexity.label(frame.branches);
         if let Kind::Loop { header } = frame.kind {
+            self.complexity.close_loop(self.builder.func);
             self.builder.seal_block(header);
         }
         // Where nothing branches to what follows, the results are on the stack already, if the end is reached at all.
@@ -233,17 +254,49 @@ impl<'a> FunctionTranslator<'a, '_> {
             self.reachable = false;
             return Ok(());
         }
-        let mut args = self.take_args(num_args);
+        self.complexity.pass(targets.len() as usize);
+        if num_args > 0 || targets.len() > MAX_DIRECT_TARGETS {
+            return self.br_table_by_steps(index, targets);
+        }
         let mut calls = Vec::with_capacity(targets.len() as usize);
         for depth in targets.targets() {
             let (block, _) = self.branch_target(depth?);
-            calls.push(self.builder.func.dfg.block_call(block, &args));
+            calls.push(self.builder.func.dfg.block_call(block, &[]));
         }
-        let default = self.builder.func.dfg.block_call(default, &args);
+        let default = self.builder.func.dfg.block_call(default, &[]);
         let table = self.builder.create_jump_table(JumpTableData::new(default, &calls));
         self.builder.ins().br_table(index, table);
-        args.clear();
-        self.branch_args = args;
+        self.reachable = false;
+        Ok(())
+    }
+
+    /// A branch table with a block for each label, from which a jump leads there: so what is passed to a label is noted
+    /// once for the label, and not once for each entry of the table. Such jumps cost nothing in the end.
+    fn br_table_by_steps(
+        &mut self,
+        index: Value,
+        targets: &wasmparser::BrTable<'_>,
+    ) -> Result<(), CompileError> {
+        let mut steps = Vec::new();
+        let mut step_of = HashMap::new();
+        let mut calls = Vec::with_capacity(targets.len() as usize + 1);
+        for depth in targets.targets().chain([Ok(targets.default())]) {
+            let depth = depth?;
+            let step = *step_of.entry(depth).or_insert_with(|| {
+                let step = self.builder.create_block();
+                steps.push((depth, step));
+                step
+            });
+            calls.push(self.builder.func.dfg.block_call(step, &[]));
+        }
+        let default = calls.pop().expect("the default is always there");
+        let table = self.builder.create_jump_table(JumpTableData::new(default, &calls));
+        self.builder.ins().br_table(index, table);
+        for (depth, step) in steps {
+            self.continue_in(step);
+            let (block, num_args) = self.branch_target(depth);
+            self.jump(block, num_args);
+        }
         self.reachable = false;
         Ok(())
     }

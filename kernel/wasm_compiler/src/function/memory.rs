@@ -127,7 +127,7 @@ impl FunctionTranslator<'_, '_> {
     }
 
     fn is_shared(&self, index: MemoryIndex) -> bool {
-        self.env.module.memory_type(index).expect("the validator knows the memories").shared
+        self.env.memory_types[index.index()].shared
     }
 
     /// The memory's size in bytes, now.
@@ -149,7 +149,7 @@ impl FunctionTranslator<'_, '_> {
         match self.env.module.defined_memory(index) {
             Some(defined) => self.env.module.memories[defined.index()].plan,
             None => {
-                let ty = self.env.module.memory_type(index).expect("the validator knows the memories");
+                let ty = self.env.memory_types[index.index()];
                 self.tunables.shared_memory_plan(&ty)
             }
         }

@@ -10,6 +10,7 @@
 mod atomic;
 mod bulk;
 mod call;
+mod complexity;
 mod control;
 mod memory;
 mod numeric;
@@ -19,9 +20,11 @@ mod table;
 
 use crate::abi::{POINTER, Region, Regions, VECTOR, reference_type, trap_code, value_type};
 use crate::compile::{CallTarget, Scratch};
-use crate::module::{self, ModuleTranslation};
+use crate::module::{self, Job, ModuleTranslation};
 use crate::{CompileError, Compiler, trampoline};
 use alloc::vec::Vec;
+use complexity::Complexity;
+pub(crate) use complexity::Effort;
 use control::Frame;
 use cranelift_codegen::ir::{
     BlockArg, FuncRef, Function, GlobalValueData, InstBuilder, SigRef, SourceLoc, Type, UserFuncName, Value,
@@ -56,17 +59,21 @@ pub(crate) struct FunctionTranslator<'a, 'b> {
     signatures: HashMap<TypeIndex, SigRef>,
     /// For arguments of branches; empty between uses.
     branch_args: Vec<BlockArg>,
+    complexity: Complexity,
     vectors: VectorState,
 }
 
 impl<'a, 'b> FunctionTranslator<'a, 'b> {
-    /// Validates a function and translates it into the scratch's context.
+    /// Validates a function and translates it into the scratch's context. Says how it is to be compiled.
+    ///
+    /// # Errors
+    /// When it is not valid, or exceeds a limit.
     pub(crate) fn translate(
         compiler: &'a Compiler,
         env: &'a ModuleTranslation<'a>,
         index: DefinedFuncIndex,
         scratch: &'b mut Scratch,
-    ) -> Result<(), CompileError> {
+    ) -> Result<Effort, CompileError> {
         let Scratch { context, builder: builder_context, validator: allocations, .. } = scratch;
         let (validation, body) = &env.bodies[index.index()];
         let validation = FuncToValidate {
@@ -101,7 +108,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
         builder_context: &mut FunctionBuilderContext,
         validator: &mut wasmparser::FuncValidator<wasmparser::ValidatorResources>,
         body: &wasmparser::FunctionBody<'_>,
-    ) -> Result<(), CompileError> {
+    ) -> Result<Effort, CompileError> {
         let ty = env.module.functions[env.module.func_index(index).index()].ty;
         *function = Function::with_name_signature(
             UserFuncName::User(CallTarget::Function(index.0).name()),
@@ -135,21 +142,25 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             builtins: HashMap::new(),
             signatures: HashMap::new(),
             branch_args: Vec::new(),
+            complexity: Complexity::default(),
             vectors: VectorState::new(compiler.settings().cpu),
         };
         translator.declare_locals(ty, &arguments, body)?;
         translator.begin_function(ty);
+        let name = || env.name_of(Job::Function(index));
         let mut operators = OperatorsReader::new(reader);
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
             validator.op(offset, &operator)?;
             translator.builder.set_srcloc(SourceLoc::new(offset as u32));
             translator.operator(&operator, offset)?;
+            translator.complexity.check(translator.builder.func, &name)?;
         }
         operators.finish()?;
         translator.type_loads_by_use();
+        let effort = translator.complexity.effort(translator.builder.func);
         translator.builder.finalize(compiler.isa.frontend_config());
-        Ok(())
+        Ok(effort)
     }
 
     fn declare_locals(
@@ -162,6 +173,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             let local = self.builder.declare_var(value_type(ty));
             self.builder.def_var(local, argument);
             self.locals.push(local);
+            self.complexity.declare_local();
         }
         for group in body.get_locals_reader()? {
             let (count, ty) = group?;
@@ -171,6 +183,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
                 let local = self.builder.declare_var(ty);
                 self.builder.def_var(local, zero);
                 self.locals.push(local);
+                self.complexity.declare_local();
             }
         }
         Ok(())
@@ -250,18 +263,21 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
                 self.push(value);
             }
             Operator::LocalGet { local_index } => {
-                let value = self.builder.use_var(self.locals[local_index as usize]);
+                let local = self.local(local_index);
+                let value = self.builder.use_var(local);
                 self.push(value);
             }
             Operator::LocalSet { local_index } => {
+                let local = self.local(local_index);
                 let value = self.pop();
                 let value = self.generic(value);
-                self.builder.def_var(self.locals[local_index as usize], value);
+                self.builder.def_var(local, value);
             }
             Operator::LocalTee { local_index } => {
+                let local = self.local(local_index);
                 let value = self.pop();
-                let local = self.generic(value);
-                self.builder.def_var(self.locals[local_index as usize], local);
+                let generic = self.generic(value);
+                self.builder.def_var(local, generic);
                 self.push(value);
             }
             Operator::GlobalGet { global_index } => {
@@ -294,6 +310,11 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
         Ok(true)
     }
 
+    fn local(&mut self, index: u32) -> Variable {
+        self.complexity.use_local(self.builder.func, index);
+        self.locals[index as usize]
+    }
+
     /// The address of an escaping function's `VMFuncRef`.
     fn func_ref(&mut self, index: FuncIndex) -> Value {
         let slot = self.env.module.functions[index.index()].func_ref;
@@ -314,7 +335,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
     }
 
     fn global_get(&mut self, index: GlobalIndex) -> Value {
-        let ty = self.env.module.global_type(index).expect("the validator knows the globals");
+        let ty = self.env.global_types[index.index()];
         if !ty.mutable
             && let Some(defined) = self.env.module.defined_global(index)
         {
@@ -359,6 +380,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
     fn call_builtin(&mut self, builtin: Builtin, arguments: &[Value]) -> Option<Value> {
         let callee = *self.builtins.entry(builtin).or_insert_with(|| {
             let signature = trampoline::builtin_trampoline_signature(builtin);
+            let signature = self.builder.import_signature(signature);
             trampoline::import(&mut self.builder, CallTarget::Builtin(builtin), signature)
         });
         let mut all = Vec::with_capacity(arguments.len() + 1);

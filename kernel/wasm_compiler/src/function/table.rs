@@ -75,12 +75,7 @@ impl FunctionTranslator<'_, '_> {
     }
 
     fn element_type(&self, table: u32) -> HeapType {
-        self.env
-            .module
-            .table_type(TableIndex(table))
-            .expect("the validator knows the tables")
-            .element
-            .heap_type
+        self.env.table_types[table as usize].element.heap_type
     }
 
     /// Where a table's definition is: base address and offset.
@@ -96,7 +91,7 @@ impl FunctionTranslator<'_, '_> {
 
     /// The address of an element; traps when there is none of this index.
     pub(super) fn table_element(&mut self, table: TableIndex, index: Value) -> Value {
-        let limits = self.env.module.table_type(table).expect("the validator knows the tables").limits;
+        let limits = self.env.table_types[table.index()].limits;
         let (definition, offset) = self.table_definition(table);
         // A table whose minimum is its maximum never changes, whoever made it.
         let is_fixed = limits.max == Some(limits.min);
