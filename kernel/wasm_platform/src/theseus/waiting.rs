@@ -57,3 +57,9 @@ impl<T> Mutex<T> {
         self.0.lock()
     }
 }
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Mutex::new(T::default())
+    }
+}
