@@ -6,6 +6,8 @@
 
 extern crate alloc;
 
+mod compiling;
+
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use ktest_system::{Ballast, Ending, Output, Running, leaves_nothing, run_program};
@@ -23,6 +25,24 @@ pub fn main(_args: Vec<String>) -> isize {
             ("programs are killed at any moment", programs_are_killed_at_any_moment),
             ("programs run at the same time", programs_run_at_the_same_time),
             ("with little memory left, errors and no panics", with_little_memory_left),
+            (
+                "the compiler comes with the first module and goes with it",
+                compiling::the_compiler_comes_and_goes,
+            ),
+            (
+                "modules are compiled to what wasmc makes of them",
+                compiling::compiled_files_are_those_of_linux,
+            ),
+            (
+                "what was compiled is kept, and found without the compiler",
+                compiling::what_was_compiled_is_kept,
+            ),
+            ("programs compile the same module at once", compiling::programs_that_compile_the_same_at_once),
+            ("1,000 bad modules leave nothing behind", compiling::bad_modules_leave_nothing),
+            ("compilations are killed at any moment", compiling::compilations_are_killed_at_any_moment),
+            ("without a place for the cache, modules run", compiling::without_a_place_for_the_cache),
+            ("compiling with little memory left, errors and no panics", compiling::with_little_memory_left),
+            ("artifacts are inspected", compiling::artifacts_are_inspected),
         ],
     )
 }

@@ -26,8 +26,13 @@ fn open() -> Result<(Cache, u64), Failure> {
 }
 
 fn failed(error: Error) -> Failure {
-    let line = format!("cache: {error:#}");
-    Failure::Input(if line.contains("; ") { line } else { line + "; change what is said of it" })
+    Failure::Input(why_not(&error))
+}
+
+/// Why there is no cache, and what to do about it, in one line.
+pub(crate) fn why_not(error: &Error) -> String {
+    let line = format!("{error:#}");
+    if line.contains("; ") { line } else { line + "; move away what is in its place" }
 }
 
 /// Lists the entries.

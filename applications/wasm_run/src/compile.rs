@@ -16,6 +16,8 @@ impl How<'_> {
         if let Some((cpu, _)) = self.cpu {
             config.target_cpu(cpu);
         }
+        // Programs compiled for threads have one; with a single thread it is as good as any other memory.
+        config.shared_memory(true);
         config
     }
 }

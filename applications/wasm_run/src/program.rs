@@ -72,7 +72,7 @@ fn load(command: &Run<'_>, streams: Streams) -> Result<(Engine, Module), Failure
     drop(bytes);
     if command.cache {
         config.cache(cache::for_programs().unwrap_or_else(|error| {
-            (streams.err)(format_args!("wasm_run: no cache is used: {error}\n"));
+            (streams.err)(format_args!("wasm_run: {}\n", cache::why_not(&error)));
             None
         }));
     }

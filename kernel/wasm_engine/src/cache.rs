@@ -177,14 +177,14 @@ impl Cache {
         let directory = config
             .directory
             .context("no directory is known for the cache of compiled modules; set HOME or XDG_CACHE_HOME")?;
-        Directory::open_private(&directory, false).map_err(Error::msg)?;
-        let inner = Inner {
+        let cache = Cache(Arc::new(Inner {
             directory,
             total_size: config.total_size,
             hits: AtomicUsize::new(0),
             misses: AtomicUsize::new(0),
-        };
-        Ok(Cache(Arc::new(inner)))
+        }));
+        cache.open(false)?;
+        Ok(cache)
     }
 
     /// The directory.
@@ -245,7 +245,10 @@ impl Cache {
     }
 
     fn open(&self, create: bool) -> Result<Option<Directory>> {
-        Directory::open_private(&self.0.directory, create).map_err(Error::msg)
+        let directory = &self.0.directory;
+        Directory::open_private(directory, create).map_err(|reason| {
+            Error::msg(reason).context(format!("the directory {directory} cannot be used as a cache"))
+        })
     }
 
     /// The module `input`: from the cache, or else compiled by `compile` and then kept in the cache. `source` is where it is from, if

@@ -56,10 +56,10 @@ impl Directory {
         let metadata = handle.metadata().map_err(text)?;
         // SAFETY: `geteuid` has no preconditions.
         if metadata.uid() != unsafe { libc::geteuid() } {
-            return Err(format!("{path} belongs to another user; use a directory of your own"));
+            return Err("it belongs to another user; use a directory of your own".to_string());
         }
         if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-            return Err(format!("{path} can be written to by others; run chmod go-w on it"));
+            return Err("others can write to it; run chmod go-w on it".to_string());
         }
         // The way by the descriptor leads to what was checked, whatever becomes of the path.
         let base = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));

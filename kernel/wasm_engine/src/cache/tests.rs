@@ -291,7 +291,7 @@ fn a_directory_that_others_can_write_to_is_refused() {
     let directory = folder.0.join("cache");
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
     let error = Cache::new(CacheConfig::new().with_directory(&directory).clone()).unwrap_err();
-    assert!(error.to_string().contains("chmod go-w"), "{error}");
+    assert!(format!("{error:#}").contains("chmod go-w"), "{error:#}");
     // An engine that has the cache already neither reads nor writes there.
     for number in [1, 2] {
         Module::new(&engine(&cache), text(number)).unwrap();
