@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use ktest_system::leaves_nothing;
 use task::{ExitValue, KillReason};
-use wasm_engine::{Trap, Val};
+use wasm_engine::{Module, Trap, V128, Val};
 
 /// Runs `f` in `count` tasks at once, which it is given the numbers of, and returns their results.
 pub(crate) fn in_tasks<R: Send + 'static>(count: usize, f: impl Fn(usize) -> R + Send + Sync + 'static) -> Vec<R> {
@@ -108,6 +108,36 @@ pub(crate) fn floats() {
     in_tasks(TASKS, move |number| {
         for _ in 0..REPEATS {
             assert_eq!(run(number), expected[number]);
+            noted.note(number);
+        }
+    });
+    turns.assert_taken(TASKS);
+}
+
+pub(crate) fn vectors() {
+    const TASKS: usize = 4;
+    const REPEATS: usize = 3;
+    const ROUNDS: i32 = 100_000;
+    const TEXT: &str = include_str!("../../../guests/test_vectors.wat");
+    let engine = engine();
+    // One for any CPU, with the instructions of SSE2; one for this CPU, with those of AVX if it has it.
+    let native = Module::new(&engine, TEXT).expect("there is memory to compile it");
+    let modules = [module(&engine, "test_vectors"), native];
+    let run = move |module: usize, number: usize| {
+        let args = [Val::I32(number as i32 + 1), Val::I32(ROUNDS)];
+        Guest::of(&modules[module]).call("run", &args).expect("it does not trap")[0].unwrap_v128()
+    };
+    let alone: Vec<V128> = (0..TASKS).map(|number| run(0, number)).collect();
+    assert!(
+        (1..TASKS).all(|number| alone[number] != alone[number - 1]),
+        "different numbers, different results"
+    );
+    assert!((0..TASKS).all(|number| run(1, number) == alone[number]), "the CPU makes no difference");
+    let turns = Arc::new(Turns::default());
+    let noted = turns.clone();
+    in_tasks(TASKS, move |number| {
+        for repeat in 0..REPEATS {
+            assert_eq!(run((number + repeat) % 2, number), alone[number]);
             noted.note(number);
         }
     });

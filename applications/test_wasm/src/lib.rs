@@ -43,6 +43,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("a fault in the host is no trap", host::faults_in_the_host),
             ("100,000 traps in several tasks at once", at_once::many_traps),
             ("floats are the same in tasks that take turns", at_once::floats),
+            ("vectors are the same in tasks that take turns", at_once::vectors),
             ("tasks are killed in their guests", at_once::kills),
             ("memories grow to their limits", memories::grow_to_their_limits),
             ("a small memory is checked", memories::small),
