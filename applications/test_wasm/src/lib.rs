@@ -57,6 +57,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("threads: guests are killed while they wait", threads::kills),
             ("threads: a shared memory grows while it is used", threads::growth),
             ("threads: a shared memory grows until no frame is left", threads::no_frames_left),
+            ("threads: programs wait, and are killed there", threads::programs),
             ("1,000 instances leave nothing behind", leaks::instances),
             ("1,000 modules leave nothing behind", leaks::modules),
             ("1,000 ends before time leave nothing behind", leaks::failures),

@@ -2,11 +2,12 @@
 
 use crate::at_once::in_tasks;
 use crate::guest::{artifact, start};
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
-use ktest_system::{Ballast, leaves_nothing};
+use ktest_system::{Ballast, Ending, Running, leaves_nothing, run_program};
 use memory::PAGE_SIZE;
 use task::{ExitValue, JoinableTaskRef, KillReason, RunState};
 use time::Instant;
@@ -223,5 +224,23 @@ pub(crate) fn no_frames_left() {
             assert!(SharedMemory::new(engine, MemoryType::shared(16, 16)).is_err());
         }
         assert!(shared.memory.grow(1).is_ok(), "there is memory again");
+    });
+}
+
+pub(crate) fn programs() {
+    let output = run_program("wasm_run", &["--invoke", "run_for", "/guests/wait.cwasm", "20000000"]);
+    assert_eq!((output.ending, &*output.stdout), (Ending::Status(0), "2\n"), "{}", output.stderr);
+    leaves_nothing(|| {
+        let running = Running::start("wasm_run", &["/guests/wait.cwasm"], 1 << 10);
+        // It waits for this and that before, but not for long.
+        let mut since = Instant::now();
+        while since.elapsed() < Duration::from_millis(30) {
+            if running.task().runstate() != RunState::Blocked {
+                since = Instant::now();
+            }
+            task::schedule();
+        }
+        running.task().kill(KillReason::Requested).expect("it has not ended");
+        assert_eq!(running.finish().ending, Ending::Killed(KillReason::Requested.to_string()));
     });
 }
