@@ -42,6 +42,7 @@ pub fn main(args: Vec<String>) -> isize {
             return 1;
         }
     }
+    arenas();
     functions();
     0
 }
@@ -85,6 +86,20 @@ fn allocating(place: &str) {
         (0..1000u64).for_each(|n| vector.push(black_box(n)));
     };
     show("  1000 pushes", 8, cost(grow));
+}
+
+/// What an arena costs that is made, used a little, and dropped.
+fn arenas() {
+    let budget = Arc::new(Budget::new(usize::MAX));
+    for blocks in [0u64, 1, 1000, 100_000] {
+        let start = time_stamp();
+        let made = Arena::new(budget.clone())
+            .map(|mut arena| arena.run(|| drop((0..blocks).map(Box::new).collect::<Vec<_>>())));
+        let cost = time_stamp() - start;
+        if made.is_ok() {
+            println!("an arena of so many boxes {blocks:>7} {cost:>8}");
+        }
+    }
 }
 
 fn functions() {
