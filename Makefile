@@ -45,8 +45,8 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 		--extra guests/$(guest).wat=guests/$(guest).wat) \
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat
 
-.PHONY: help setup guests build tools kernel image iso run test test-host test-kernel \
-	test-commands test-iso bench-boot clippy fmt fmt-check doc clean
+.PHONY: help setup guests build tools kernel image iso run test test-host test-kernel test-commands test-iso \
+	compile-archive test-compile bench-compile bench-boot clippy fmt fmt-check doc clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -93,7 +93,7 @@ run: image ## boot in QEMU; the prompt is on this terminal (CMD='…': run that 
 	@$(BOOT) $(if $(value CMD),--cmd "$$CMD")
 run: export CMD := $(value CMD)
 
-test: fmt-check clippy test-host test-kernel test-commands test-iso ## run all tests, formatting and lints included
+test: fmt-check clippy test-host test-kernel test-commands test-compile test-iso ## run all tests, formatting and lints included
 
 # Crates with tests of their own that run on the machine that builds.
 HOST_TESTED = $(sort $(shell grep -rl --include=*.rs -e '\#\[test\]' kernel applications tools | cut -d/ -f2))
@@ -111,6 +111,31 @@ test-iso: iso ## the ISO reaches the prompt, under BIOS and UEFI
 	@for firmware in "" --uefi; do \
 		$(RUN_QEMU) --iso $(ISO) $$firmware --accel tcg --timeout 120 --until 'theseus:/$$ ' \
 			&& echo "test iso $${firmware:---bios} ... ok" || { echo "test iso $${firmware:---bios} ... FAILED"; exit 1; }; done
+
+# The large guests, and what the host makes of them, in /files.
+COMPILE_ARCHIVE = $(OUT)/compile.cpio
+LARGE_GUESTS    = zstd sqlite quickjs
+
+compile-archive: image guests
+	@for guest in $(LARGE_GUESTS); do $(TOOLS)/wasmc $(OUT)/large_guests/$$guest.wasm \
+		-o $(OUT)/large_guests/$$guest.cwasm --target x86_64-theseus --cpu x86-64-v3 || exit 1; done
+	@$(IMAGE_BUILDER) -o $(COMPILE_ARCHIVE) $(foreach guest,$(LARGE_GUESTS),$(foreach kind,wasm cwasm,\
+		--extra $(OUT)/large_guests/$(guest).$(kind)=files/$(guest).$(kind)))
+
+test-compile: compile-archive ## the kernel compiles SQLite, QuickJS and zstd to the bytes that Linux makes of them, in QEMU
+	@tests/compile_modules "$(RUN_QEMU) --kernel $(NANO_CORE) --archive $(COMPILE_ARCHIVE)" $(LARGE_GUESTS)
+
+# Cargo's options for a workspace of its own.
+BENCH_COMPILE = --release --quiet --manifest-path tests/bench_compile/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/bench_compile
+
+bench-compile: compile-archive ## compiling: speed, code, memory beside Wasmtime's; in the kernel beside Linux in QEMU
+	@[ -e $(CARGO_TARGET_DIR)/bench_compile ] || echo "building Wasmtime: some minutes, the first time" >&2
+	@$(CARGO) build $(BENCH_COMPILE)
+	@$(CARGO) rustc $(BENCH_COMPILE) -p bench_compile_guest -- -C target-feature=+crt-static
+	@$(CARGO_TARGET_DIR)/bench_compile/release/bench_compile $(LARGE_GUESTS:%=$(OUT)/large_guests/%.wasm)
+	@echo
+	@tests/bench_compile/in_guests "$(RUN_QEMU)" $(NANO_CORE) $(COMPILE_ARCHIVE) \
+		$(CARGO_TARGET_DIR)/bench_compile/release/bench_compile_guest $(OUT)/bench_compile $(LARGE_GUESTS:%=$(OUT)/large_guests/%.wasm)
 
 bench-boot: image iso ## seconds and guest instructions from power-on to the prompt and the first wasm_run; sizes
 	@tests/bench_boot "$(RUN_QEMU)" $(NANO_CORE) $(ARCHIVE) $(ISO)

@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 use wasm_artifact::CpuFeatures;
-use wasm_artifact::compile::{CompileLimits, CompileRequest, CompileService, Settings, Target};
+use wasm_artifact::compile::{CompileLimits, CompileRequest, Settings, Target};
 use wasm_compile::wasm_compile_service;
 
 fn main() -> ExitCode {
