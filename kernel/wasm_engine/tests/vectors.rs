@@ -111,7 +111,7 @@ fn vectors_pass_through_every_kind_of_call() -> Result<()> {
             Ok(())
         });
         let instance = Instance::new(&mut store, &module, &[typed.into(), untyped.into()])?;
-        let vector = |number: u128| v128(u128::MAX / 257 * (number + 1) ^ number << 120);
+        let vector = |number: u128| v128((u128::MAX / 257 * (number + 1)) ^ (number << 120));
         let many: Many = (
             (-1, vector(1), -2, vector(2), vector(3), 1.5, vector(4), vector(5)),
             (-3, vector(6), vector(7), vector(8), 2.5, vector(9), vector(10), i32::MIN, vector(11)),

@@ -78,7 +78,7 @@ impl FunctionTranslator<'_, '_> {
                         let zero = self.vector_constant(types::I64X2, 0);
                         self.builder.ins().uunarrow(wide, zero)
                     }
-                    false => self.to_unsigned_inline(value),
+                    false => self.truncate_unsigned_inline(value),
                 };
                 self.push(result);
             }
@@ -184,7 +184,7 @@ impl FunctionTranslator<'_, '_> {
     }
 
     /// `i32x4.trunc_sat_f64x2_u_zero`. What is below 2^52 and integral has its bits in the lowest of the sum with 2^52.
-    fn to_unsigned_inline(&mut self, value: Value) -> Value {
+    fn truncate_unsigned_inline(&mut self, value: Value) -> Value {
         let ty = types::F64X2;
         let zero = self.lanes_of(ty, 0, 0);
         let largest = self.lanes_of(ty, 0, f64::from(u32::MAX).to_bits());
