@@ -1,10 +1,9 @@
 //! The two compilers, set up alike.
 
 use object::{Object, ObjectSection};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use wasm_artifact::compile::{CompileLimits, CompileRequest, Settings, Target};
 use wasm_artifact::{CpuFeatures, OptLevel};
-use wasm_compiler::{CompiledJob, Compiler, Scratch, Settings, Target};
+use wasm_compile::wasm_compile_service;
 
 /// What both compile for: this processor, as far as both know its features.
 pub fn cpu() -> CpuFeatures {
@@ -12,52 +11,25 @@ pub fn cpu() -> CpuFeatures {
 }
 
 /// Our compiler.
-pub struct Ours(Compiler);
+pub struct Ours(Settings);
 
 impl Ours {
     /// Our compiler with this optimisation.
-    pub fn new(opt_level: OptLevel) -> Result<Ours, String> {
-        let settings = Settings { cpu: cpu(), opt_level, ..Settings::new(Target::Linux) };
-        Ok(Ours(Compiler::new(settings).map_err(|error| error.to_string())?))
+    pub fn new(opt_level: OptLevel) -> Ours {
+        Ours(Settings { cpu: cpu(), opt_level, ..Settings::new(Target::Linux) })
     }
 
-    /// Compiles on the calling thread.
-    pub fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, String> {
-        self.0.compile(wasm).map_err(|error| error.to_string())
-    }
-
-    /// Compiles on so many threads, each of which takes the next function that no one has taken.
-    pub fn compile_parallel(&self, wasm: &[u8], threads: usize) -> Result<Vec<u8>, String> {
-        let compiler = &self.0;
-        let translation = compiler.translate(wasm).map_err(|error| error.to_string())?;
-        let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<(usize, CompiledJob)>> = Mutex::new(Vec::new());
-        let work = || -> Result<(), String> {
-            let mut scratch = Scratch::new();
-            let mut mine = Vec::new();
-            loop {
-                let job = next.fetch_add(1, Ordering::Relaxed);
-                if job >= translation.num_jobs() {
-                    break;
-                }
-                let compiled = compiler.compile_job(&translation, job, &mut scratch);
-                mine.push((job, compiled.map_err(|error| error.to_string())?));
-            }
-            done.lock().map_err(|_| "a thread panicked")?.append(&mut mine);
-            Ok(())
+    /// Compiles to an artifact, on so many threads; 0: on all processors.
+    pub fn compile(&self, wasm: &[u8], threads: usize) -> Result<Vec<u8>, String> {
+        let request = CompileRequest {
+            input: wasm,
+            accept_text: false,
+            settings: self.0,
+            limits: CompileLimits::default(),
+            tasks: threads,
+            progress: None,
         };
-        std::thread::scope(|scope| -> Result<(), String> {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            work()?;
-            for other in others {
-                other.join().map_err(|_| "a thread panicked")??;
-            }
-            Ok(())
-        })?;
-        let mut jobs = done.into_inner().map_err(|_| "a thread panicked")?;
-        jobs.sort_by_key(|job| job.0);
-        let jobs = jobs.into_iter().map(|job| job.1).collect();
-        compiler.finish(&translation, jobs, &mut Scratch::new()).map_err(|error| error.to_string())
+        wasm_compile_service.compile(&request).map_err(|error| error.to_string())
     }
 }
 

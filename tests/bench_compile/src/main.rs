@@ -3,7 +3,7 @@
 //!
 //! Both compile for the same processor, with the same memories (guard pages, 4 GiB reserved), from and to memory, without a
 //! cache, and both are built with the same profile from the same version of Cranelift. In each round, the two take turns in
-//! going first; of all rounds, the median counts. On one thread, time is the thread's processor time, so other programs that
+//! going first; of all rounds, the median counts. On one thread, time is this program's processor time, so other programs that
 //! run on the machine matter little; on all processors, it is wall time. Memory is what the global allocator has handed out
 //! at a time, beyond what there was before (the module); it is measured in a round of its own.
 
@@ -51,12 +51,12 @@ fn run(paths: &[String]) -> Result<(), String> {
     );
     println!("CPU features of both: {}", contestants::cpu());
     for opt_level in [OptLevel::Speed, OptLevel::None] {
-        let ours = Ours::new(opt_level)?;
+        let ours = Ours::new(opt_level);
         let alone = Wasmtime::new(opt_level, false)?;
         let parallel = Wasmtime::new(opt_level, true)?;
         let mut rows = Vec::new();
         for (name, wasm) in &modules {
-            rows.push(row(name, wasm, threads, &ours, &alone, &parallel)?);
+            rows.push(row(name, wasm, &ours, &alone, &parallel)?);
         }
         let level = if opt_level == OptLevel::Speed { "speed" } else { "none" };
         println!("\nOptimisation: {level}");
@@ -66,16 +66,9 @@ fn run(paths: &[String]) -> Result<(), String> {
 }
 
 /// Everything about one module.
-fn row(
-    name: &str,
-    wasm: &[u8],
-    threads: usize,
-    ours: &Ours,
-    alone: &Wasmtime,
-    parallel: &Wasmtime,
-) -> Result<Row, String> {
+fn row(name: &str, wasm: &[u8], ours: &Ours, alone: &Wasmtime, parallel: &Wasmtime) -> Result<Row, String> {
     // First for memory, which also warms both up: thread pools exist, pages are there.
-    let (ours_artifact, ours_usage) = alloc::measure(|| ours.compile(wasm));
+    let (ours_artifact, ours_usage) = alloc::measure(|| ours.compile(wasm, 1));
     let (theirs_artifact, theirs_usage) = alloc::measure(|| alone.compile(wasm));
     parallel.compile(wasm)?;
     let mut row = Row {
@@ -90,8 +83,8 @@ fn row(
         peak: table::Pair { ours: ours_usage.peak, theirs: theirs_usage.peak },
         allocations: table::Pair { ours: ours_usage.allocations, theirs: theirs_usage.allocations },
     };
-    row.one = medians(thread_time, || ours.compile(wasm), || alone.compile(wasm))?;
-    row.all = medians(wall_time, || ours.compile_parallel(wasm, threads), || parallel.compile(wasm))?;
+    row.one = medians(processor_time, || ours.compile(wasm, 1), || alone.compile(wasm))?;
+    row.all = medians(wall_time, || ours.compile(wasm, 0), || parallel.compile(wasm))?;
     Ok(row)
 }
 
@@ -125,12 +118,12 @@ fn medians(
     Ok(table::Pair { ours: of_ours[ROUNDS / 2], theirs: of_theirs[ROUNDS / 2] })
 }
 
-/// Processor time of the calling thread.
-fn thread_time() -> Duration {
+/// Processor time of this program: ours compiles in a thread of its own, Wasmtime in the one that calls.
+fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a timespec that is ours alone.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    assert_eq!(failed, 0, "Linux has a clock of the thread's processor time");
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    assert_eq!(failed, 0, "Linux has a clock of a program's processor time");
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
