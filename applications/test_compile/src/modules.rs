@@ -2,9 +2,8 @@
 
 use crate::wasm::{engine, engine_with, small};
 use alloc::string::ToString;
-use alloc::vec::Vec;
 use ktest_system::leaves_nothing;
-use wasm_engine::Module;
+use wasm_engine::{Module, OptLevel};
 
 /// Whether the crate `name` is loaded.
 fn is_loaded(name: &str) -> bool {
@@ -39,18 +38,22 @@ pub(crate) fn loaded_when_needed() {
 }
 
 pub(crate) fn ten_thousand() {
-    /// `leaves_nothing` runs it twice at least.
-    const TIMES: usize = 5000;
-    let engine = engine();
-    let wasm = small();
-    let expected = engine.precompile_module(&wasm).expect("it is valid");
-    let before = wasm_unwind::registered();
+    /// `leaves_nothing` runs it twice at least, with two modules each time.
+    const TIMES: usize = 2500;
+    let engine = engine_with(|config| {
+        config.cranelift_opt_level(OptLevel::None);
+    });
+    // A function, and the trampoline for its type; and a module without code.
+    let modules = [small(), b"\0asm\x01\0\0\0".to_vec()];
+    let compiled = || modules.each_ref().map(|wasm| engine.precompile_module(wasm).expect("it is valid"));
+    let (before, ranges) = (compiled(), wasm_unwind::registered());
     leaves_nothing(|| {
         for _ in 0..TIMES {
-            let module = Module::new(&engine, &wasm).expect("it is valid");
-            assert_eq!(module.exports().map(|export| export.name().len()).collect::<Vec<_>>(), [1]);
+            let [_with, _without] =
+                modules.each_ref().map(|wasm| Module::new(&engine, wasm).expect("it is valid"));
+            assert_eq!(wasm_unwind::registered(), ranges + 1, "the code of one");
         }
     });
-    assert_eq!(wasm_unwind::registered(), before, "ranges of wasm code");
-    assert!(engine.precompile_module(&wasm).expect("it is valid") == expected);
+    assert_eq!(wasm_unwind::registered(), ranges);
+    assert!(compiled() == before, "the compiler has changed");
 }

@@ -62,6 +62,10 @@ fn run(request: &CompileRequest<'_>, task: Task) -> Result<Vec<u8>, CompileError
     let compilation = Compilation::new(request, task, &budget, &binary);
     let ended = compilation.run(request.progress);
     match compilation.outcome() {
+        // Some allocations may fail, and are then said to lack memory, though it is the budget that has no more.
+        Some(Err(error)) if error.kind == CompileErrorKind::System && budget.is_exceeded() => {
+            Err(failure(request, Err(WorkersError::OverBudget)))
+        }
         Some(Err(error)) => Err(error),
         Some(Ok(artifact)) if ended.is_ok() => copy(artifact),
         _ => Err(failure(request, ended)),

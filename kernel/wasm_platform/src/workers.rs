@@ -3,34 +3,48 @@
 use crate::{PlatformError, platform};
 use alloc::string::String;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What the workers of one piece of work have in common: whether they are to go on, and how much memory they may have.
 ///
 /// Where the system can give a task memory of its own (Theseus), the memory that workers allocate comes from there, and what
 /// exceeds the limit, or comes after the work was cancelled, is refused at the next allocation. Elsewhere there is no limit.
 #[derive(Debug)]
-pub struct Budget(pub(crate) platform::Account);
+pub struct Budget {
+    pub(crate) account: platform::Account,
+    /// Whether memory was refused because it would have been too much.
+    pub(crate) exceeded: AtomicBool,
+}
 
 impl Budget {
     /// A budget of `memory` bytes for all workers together.
     pub fn new(memory: usize) -> Budget {
-        Budget(platform::Account::new(Some(memory)))
+        Self::of(platform::Account::new(Some(memory)))
     }
 
     /// A budget without a limit: what the workers allocate is the kernel's. For work that waits, keeps what it allocates, or
     /// has others do something on its behalf.
     pub fn unlimited() -> Budget {
-        Budget(platform::Account::new(None))
+        Self::of(platform::Account::new(None))
+    }
+
+    fn of(account: platform::Account) -> Budget {
+        Budget { account, exceeded: AtomicBool::new(false) }
+    }
+
+    /// Whether a worker was refused memory because it would have been more than the budget has. Known when it has ended.
+    pub fn is_exceeded(&self) -> bool {
+        self.exceeded.load(Ordering::Acquire)
     }
 
     /// Asks the workers to stop. They look at [`is_cancelled`](Self::is_cancelled) between one thing and the next.
     pub fn cancel(&self) {
-        self.0.cancel();
+        self.account.cancel();
     }
 
     /// Whether the workers are to stop.
     pub fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
+        self.account.is_cancelled()
     }
 }
 

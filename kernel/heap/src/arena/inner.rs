@@ -158,9 +158,15 @@ impl Inner {
         self.failure.get()
     }
 
+    /// See [`Arena::refusal`](super::Arena::refusal).
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get()
+    }
+
     /// Forgets an earlier run's failure.
     pub(super) fn start_run(&self) {
         self.failure.set(None);
+        self.refusal.set(None);
     }
 
     /// Notes that an allocation failed that its caller could not do without.

@@ -249,6 +249,12 @@ impl Arena {
         self.inner().failure()
     }
 
+    /// Why an allocation was refused in the last [`Arena::run`], be it one whose caller could do without: the last of them,
+    /// if there were several.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.inner().refusal()
+    }
+
     /// What it counts against.
     pub fn budget(&self) -> &Arc<Budget> {
         self.inner().budget()

@@ -99,7 +99,7 @@ impl Shared<'_> {
             }
         }
         let _ended = Ended(self);
-        let mut arena = match &self.budget.0 {
+        let mut arena = match &self.budget.account {
             Account::Unlimited(_) => None,
             Account::Limited(budget) => match Arena::new(budget.clone()) {
                 Ok(arena) => Some(arena),
@@ -110,8 +110,14 @@ impl Shared<'_> {
             Some(arena) => arena.run(|| (self.work)(number)),
             None => (self.work)(number),
         };
-        if let Err(reason) = catch_unwind::catch_unwind_with_arg(call, &mut arena) {
-            self.failed(match (arena.and_then(|arena| arena.failure()), reason) {
+        let result = catch_unwind::catch_unwind_with_arg(call, &mut arena);
+        // Whoever panics after having been refused memory does so for that reason.
+        let refusal = arena.and_then(|arena| arena.refusal());
+        if refusal == Some(Refusal::Limit) {
+            self.budget.exceeded.store(true, Ordering::Release);
+        }
+        if let Err(reason) = result {
+            self.failed(match (refusal, reason) {
                 (Some(refusal), _) => error_of(refusal),
                 (None, KillReason::Requested) => WorkersError::Killed,
                 (None, KillReason::Panic(info)) => WorkersError::Panicked(info.msg.clone()),
