@@ -55,6 +55,8 @@ pub fn main(_args: Vec<String>) -> isize {
             ("threads: waits end by value, time or notification", threads::timeouts),
             ("threads: who waits takes no time", threads::waiting_takes_no_time),
             ("threads: guests are killed while they wait", threads::kills),
+            ("threads: notifications and timeouts meet", threads::races),
+            ("threads: guests are killed at any moment of waiting", threads::kills_at_any_moment),
             ("threads: a shared memory grows while it is used", threads::growth),
             ("threads: a shared memory grows until no frame is left", threads::no_frames_left),
             ("threads: programs wait, and are killed there", threads::programs),

@@ -180,6 +180,75 @@ pub(crate) fn kills() {
     });
 }
 
+pub(crate) fn races() {
+    const WAITERS: usize = 3;
+    const WAITS: i64 = 300;
+    leaves_nothing(|| {
+        let shared = Shared::new();
+        let waiting = shared.clone();
+        let left = Arc::new(AtomicU32::new(WAITERS as u32));
+        let (notified, told) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let counts = (notified.clone(), told.clone());
+        in_tasks(WAITERS + 1, move |number| {
+            let (notified, told) = &counts;
+            if number == WAITERS {
+                while left.load(Ordering::Acquire) != 0 {
+                    let woken = waiting.memory.atomic_notify(64, 2).expect("it is in bounds");
+                    told.fetch_add(woken, Ordering::Relaxed);
+                    task::schedule();
+                }
+                return;
+            }
+            for wait in 0..WAITS {
+                // From no time at all to more than two ticks.
+                let timeout = wait * 7_919 % 2_500_000;
+                match waiting.call::<_, i32>("wait32", (64, 0, timeout)).expect("it does not trap") {
+                    0 => _ = notified.fetch_add(1, Ordering::Relaxed),
+                    result => assert_eq!(result, 2),
+                }
+            }
+            left.fetch_sub(1, Ordering::Release);
+        });
+        // Everybody who was counted by the notifier was notified, and nobody else.
+        assert_eq!(notified.load(Ordering::Relaxed), told.load(Ordering::Relaxed));
+    });
+}
+
+pub(crate) fn kills_at_any_moment() {
+    const VICTIMS: usize = 3;
+    const ROUNDS: usize = 40;
+    leaves_nothing(|| {
+        let shared = Shared::new();
+        for round in 0..ROUNDS {
+            let victims: Vec<_> = (0..VICTIMS)
+                .map(|number| {
+                    let victim = shared.clone();
+                    let timeout = if number == 0 { 1_500_000 } else { -1i64 };
+                    start(move || {
+                        loop {
+                            victim.call::<_, i32>("wait32", (64, 0, timeout)).expect("it does not trap");
+                            task::exit_if_killed();
+                        }
+                    })
+                })
+                .collect();
+            // They are somewhere else in each round: before, in or after their waits, notified or not.
+            for _ in 0..round {
+                shared.memory.atomic_notify(64, 1).expect("it is in bounds");
+                task::schedule();
+            }
+            for victim in &victims {
+                victim.kill(KillReason::Requested).expect("it has not ended");
+            }
+            for victim in victims {
+                let ended = victim.join();
+                assert!(matches!(ended, Ok(ExitValue::Killed(KillReason::Requested))), "{ended:?}");
+            }
+            assert_eq!(shared.memory.atomic_notify(64, u32::MAX), Ok(0), "they are gone");
+        }
+    });
+}
+
 pub(crate) fn growth() {
     const READERS: usize = 3;
     leaves_nothing(|| {
