@@ -117,12 +117,13 @@ pub fn cancelling_ends_all() {
                 let work = |arena: &mut Arena| {
                     arena.run(|| {
                         running.fetch_add(1, Ordering::Relaxed);
-                        // The same blocks again and again: only the fast path is used.
-                        while kind > 0 {
-                            drop(core::hint::black_box(Box::new([kind; 4])));
-                        }
                         loop {
-                            drop(core::hint::black_box(Vec::<u8>::with_capacity(MIB)));
+                            if kind > 0 {
+                                // The same block again and again: only the fast path is used.
+                                drop(core::hint::black_box(Box::new([kind; 4])));
+                            } else {
+                                drop(core::hint::black_box(Vec::<u8>::with_capacity(MIB)));
+                            }
                         }
                     })
                 };
