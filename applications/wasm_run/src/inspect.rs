@@ -92,6 +92,7 @@ impl Inspected<'_> {
         let effort = match engine.opt_level {
             OptLevel::None => "-O0",
             OptLevel::Speed => "-O2",
+            OptLevel::SpeedAndSize => "-Os",
         };
         out(format_args!("  compiled by   {} {effort}\n", engine.version));
         out(format_args!("  target        {}\n", engine.target));

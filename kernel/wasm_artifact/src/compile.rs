@@ -36,6 +36,39 @@ impl Target {
     }
 }
 
+/// A set of extensions of WebAssembly 1.0 that modules may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Features(u32);
+
+impl Features {
+    /// Blocks and functions with several results.
+    pub const MULTI_VALUE: Features = Features(1 << 0);
+    /// Copying and filling memories and tables, passive segments.
+    pub const BULK_MEMORY: Features = Features(1 << 1);
+    /// References as values, several tables.
+    pub const REFERENCE_TYPES: Features = Features(1 << 2);
+    /// 128-bit vectors.
+    pub const SIMD: Features = Features(1 << 3);
+    /// Atomic instructions and shared memories.
+    pub const THREADS: Features = Features(1 << 4);
+    /// All that can be turned off. What is not named here of WebAssembly 2.0 cannot.
+    pub const ALL: Features = Features((1 << 5) - 1);
+
+    /// Whether all of `other` are in `self`.
+    pub const fn contains(self, other: Features) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Puts `features` in, or takes them out.
+    pub const fn set(&mut self, features: Features, enable: bool) {
+        if enable {
+            self.0 |= features.0;
+        } else {
+            self.0 &= !features.0;
+        }
+    }
+}
+
 /// Everything that the generated code depends on besides the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -49,8 +82,11 @@ pub struct Settings {
     pub tunables: Tunables,
     /// Whether to check Cranelift IR between passes: finds mistakes of the compiler, and takes time.
     pub verify_ir: bool,
-    /// Whether modules may use the threads proposal: atomic instructions and shared memories.
-    pub threads: bool,
+    /// What modules may use of WebAssembly.
+    pub features: Features,
+    /// Whether every NaN that arithmetic gives has the same bits, which WebAssembly leaves open: results are then the same on
+    /// every processor. Costs some time wherever floats are computed.
+    pub nan_canonicalization: bool,
 }
 
 impl Settings {
@@ -62,7 +98,8 @@ impl Settings {
             opt_level: OptLevel::default(),
             tunables: Tunables::default(),
             verify_ir: false,
-            threads: true,
+            features: Features::ALL,
+            nan_canonicalization: false,
         }
     }
 }

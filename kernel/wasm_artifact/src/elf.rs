@@ -88,6 +88,8 @@ pub enum OptLevel {
     /// As fast as possible to run.
     #[default]
     Speed,
+    /// As `Speed`, but small where both are not to be had.
+    SpeedAndSize,
 }
 
 /// What code was compiled by and for.

@@ -27,13 +27,19 @@ const FEATURE_FLAGS: [(CpuFeatures, &str); 12] = [
 /// Makes Cranelift's description of the target, for functions that get this effort.
 pub(crate) fn build(settings: &Settings, effort: Effort) -> Result<OwnedTargetIsa, CompileError> {
     let failed = |error: &dyn core::fmt::Display| CompileError::codegen(&settings.target.name(), error);
-    let optimise = effort == Effort::Full && settings.opt_level == OptLevel::Speed;
+    let opt_level = match settings.opt_level {
+        _ if effort != Effort::Full => "none",
+        OptLevel::None => "none",
+        OptLevel::Speed => "speed",
+        OptLevel::SpeedAndSize => "speed_and_size",
+    };
     let mut flags = settings::builder();
     for (name, value) in [
-        ("opt_level", if optimise { "speed" } else { "none" }),
+        ("opt_level", opt_level),
         // Single-pass allocation halves compile time, but it makes code up to twice as slow.
         ("regalloc_algorithm", if effort == Effort::Full { "backtracking" } else { "single_pass" }),
         ("enable_verifier", if settings.verify_ir { "true" } else { "false" }),
+        ("enable_nan_canonicalization", if settings.nan_canonicalization { "true" } else { "false" }),
         // Traps and panics walk frame pointers and call frame information.
         ("preserve_frame_pointers", "true"),
         ("unwind_info", "true"),

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use cranelift_codegen::ir::Signature;
 use hashbrown::HashMap;
 use wasm_artifact::EntityIndex;
+use wasm_artifact::compile::Features;
 use wasm_artifact::module::*;
 use wasm_artifact::types::*;
 use wasm_artifact::vmctx::VMOffsets;
@@ -26,7 +27,15 @@ pub const FEATURES: WasmFeatures = WasmFeatures::WASM2.union(WasmFeatures::THREA
 /// What modules may use.
 fn features(settings: &Settings) -> WasmFeatures {
     let mut features = FEATURES;
-    features.set(WasmFeatures::THREADS, settings.threads);
+    for (ours, theirs) in [
+        (Features::MULTI_VALUE, WasmFeatures::MULTI_VALUE),
+        (Features::BULK_MEMORY, WasmFeatures::BULK_MEMORY),
+        (Features::REFERENCE_TYPES, WasmFeatures::REFERENCE_TYPES),
+        (Features::SIMD, WasmFeatures::SIMD),
+        (Features::THREADS, WasmFeatures::THREADS),
+    ] {
+        features.set(theirs, settings.features.contains(ours));
+    }
     features
 }
 

@@ -414,6 +414,7 @@ impl Trailer {
         let effort = match settings.opt_level {
             OptLevel::None => "-O0",
             OptLevel::Speed => "-O2",
+            OptLevel::SpeedAndSize => "-Os",
         };
         let module = CachedModule {
             source: source.map(|source| end_of(source, MAX_SOURCE).to_string()),

@@ -10,8 +10,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use wasm_artifact::CpuFeatures;
-use wasm_artifact::compile::{CompileLimits, Progress};
-use wasm_artifact::compile::{CompileRequest, CompileService, Settings, Target};
+use wasm_artifact::compile::{
+    CompileLimits, CompileRequest, CompileService, Features, Progress, Settings, Target,
+};
 
 /// How much the compiler is to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +23,8 @@ pub enum OptLevel {
     /// As fast as possible to run.
     #[default]
     Speed,
+    /// As `Speed`, but small where both are not to be had.
+    SpeedAndSize,
 }
 
 /// What a module in the binary format begins with.
@@ -36,6 +39,8 @@ pub(crate) struct Options {
     enabled: bool,
     opt_level: OptLevel,
     verify: bool,
+    nan_canonicalization: bool,
+    features: Features,
     /// `None`: the system this runs on.
     target: Option<Target>,
     /// `None`: this CPU if the target is this system, and otherwise any.
@@ -51,6 +56,8 @@ impl Default for Options {
             enabled: true,
             opt_level: OptLevel::default(),
             verify: false,
+            nan_canonicalization: false,
+            features: Features::ALL,
             target: None,
             cpu: None,
             limits: CompileLimits::default(),
@@ -66,6 +73,8 @@ impl fmt::Debug for Options {
             .field("enabled", &self.enabled)
             .field("opt_level", &self.opt_level)
             .field("verify", &self.verify)
+            .field("nan_canonicalization", &self.nan_canonicalization)
+            .field("features", &self.features)
             .field("target", &self.target)
             .field("cpu", &self.cpu)
             .field("limits", &self.limits)
@@ -90,6 +99,43 @@ impl Config {
     /// Whether the compiler checks its own work between its steps, which is slow; no by default.
     pub fn cranelift_debug_verifier(&mut self, enable: bool) -> &mut Self {
         self.compiler.verify = enable;
+        self
+    }
+
+    /// Whether every NaN that arithmetic gives has the same bits, which makes results the same on every processor and costs
+    /// some time wherever floats are computed; no by default.
+    pub fn cranelift_nan_canonicalization(&mut self, enable: bool) -> &mut Self {
+        self.compiler.nan_canonicalization = enable;
+        self
+    }
+
+    /// Whether modules may have blocks and functions with several results; yes by default.
+    pub fn wasm_multi_value(&mut self, enable: bool) -> &mut Self {
+        self.compiler.features.set(Features::MULTI_VALUE, enable);
+        self
+    }
+
+    /// Whether modules may copy and fill memories and tables, and have passive segments; yes by default.
+    pub fn wasm_bulk_memory(&mut self, enable: bool) -> &mut Self {
+        self.compiler.features.set(Features::BULK_MEMORY, enable);
+        self
+    }
+
+    /// Whether modules may have references as values, and several tables; yes by default.
+    pub fn wasm_reference_types(&mut self, enable: bool) -> &mut Self {
+        self.compiler.features.set(Features::REFERENCE_TYPES, enable);
+        self
+    }
+
+    /// Whether modules may have vectors; yes by default.
+    pub fn wasm_simd(&mut self, enable: bool) -> &mut Self {
+        self.compiler.features.set(Features::SIMD, enable);
+        self
+    }
+
+    /// Whether modules may have atomic instructions, and memories that are declared to be shared; yes by default.
+    pub fn wasm_threads(&mut self, enable: bool) -> &mut Self {
+        self.compiler.features.set(Features::THREADS, enable);
         self
     }
 
@@ -228,10 +274,17 @@ impl Engine {
         let opt_level = match options.opt_level {
             OptLevel::None => wasm_artifact::OptLevel::None,
             OptLevel::Speed => wasm_artifact::OptLevel::Speed,
+            OptLevel::SpeedAndSize => wasm_artifact::OptLevel::SpeedAndSize,
         };
-        let tunables = self.config().tunables;
-        let threads = self.config().wasm_threads;
-        Ok(Settings { target, cpu, opt_level, tunables, verify_ir: options.verify, threads })
+        Ok(Settings {
+            target,
+            cpu,
+            opt_level,
+            tunables: self.config().tunables,
+            verify_ir: options.verify,
+            features: options.features,
+            nan_canonicalization: options.nan_canonicalization,
+        })
     }
 
     /// Has the compile service do something with a module.

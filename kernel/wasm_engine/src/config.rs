@@ -19,7 +19,6 @@ pub struct Config {
     /// `None`: no backtraces.
     pub(crate) backtrace_frames: Option<NonZeroUsize>,
     pub(crate) tunables: Tunables,
-    pub(crate) wasm_threads: bool,
     pub(crate) shared_memory: bool,
     pub(crate) compiler: crate::compile::Options,
     pub(crate) cache: Option<crate::Cache>,
@@ -31,7 +30,6 @@ impl Default for Config {
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,
             backtrace_frames: NonZeroUsize::new(DEFAULT_BACKTRACE_FRAMES),
             tunables: Tunables::default(),
-            wasm_threads: true,
             shared_memory: false,
             compiler: Default::default(),
             cache: None,

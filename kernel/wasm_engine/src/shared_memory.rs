@@ -19,13 +19,6 @@ pub struct SharedMemory {
 }
 
 impl Config {
-    /// Whether modules may use the threads proposal: atomic instructions, and memories that are declared to be shared; yes by
-    /// default.
-    pub fn wasm_threads(&mut self, enable: bool) -> &mut Self {
-        self.wasm_threads = enable;
-        self
-    }
-
     /// Whether there can be shared memories, made by [`SharedMemory::new`] or instances whose modules define one; no by default.
     pub fn shared_memory(&mut self, enable: bool) -> &mut Self {
         self.shared_memory = enable;
