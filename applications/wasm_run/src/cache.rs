@@ -105,7 +105,7 @@ fn about(bytes: u64) -> String {
             let tenths = ((bytes >> (shift - 10)) * 10).div_ceil(1 << 10);
             match tenths {
                 1000.. => format!("{} {unit}", tenths / 10),
-                _ if tenths % 10 == 0 => format!("{} {unit}", tenths / 10),
+                _ if tenths.is_multiple_of(10) => format!("{} {unit}", tenths / 10),
                 _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
             }
         }

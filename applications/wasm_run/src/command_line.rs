@@ -260,10 +260,9 @@ impl<'a> How<'a> {
     }
 }
 
-/// The features that a level stands for.
-fn cpu(level: &str) -> Result<CpuFeatures, String> {
-    CpuFeatures::from_name(level)
-        .ok_or_else(|| format!("unknown CPU {level}; there are {}", CpuFeatures::CPU_NAMES))
+/// The features that a description of a CPU stands for.
+fn cpu(text: &str) -> Result<CpuFeatures, String> {
+    CpuFeatures::parse(text).map_err(|error| error.to_string())
 }
 
 /// A number of bytes, in units of K, M or G (powers of 1024) if there is such a letter at the end.

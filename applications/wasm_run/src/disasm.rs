@@ -20,7 +20,7 @@ pub(crate) fn run(inspected: &Inspected<'_>, function: &str, streams: Streams) -
     })?;
     let range = code.offset as usize..code.range().end as usize;
     let bytes = inspected.text().get(range).ok_or("the function's code is not within .text")?;
-    let pieces = inspected.pieces();
+    let pieces = inspected.pieces().ok_or("not enough memory; free some and try again")?;
 
     let label = inspected.function_label(index);
     (streams.out)(format_args!("function {label}: {} bytes at {:#x}\n", code.len, code.offset));

@@ -48,7 +48,7 @@ FILE is a .wasm or .wat file, which is compiled and kept in the cache, or a .cwa
 
   --no-cache                 compile even if it was compiled before, and keep nothing
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has
-                             (default)
+                             (default); and features more or less, for example native,-avx2
   -O0, -O2                   compile fast, or make fast code (default)
   --threads N                compile with N tasks; default: as many as the machine runs at once
   --max-compile-memory SIZE  give up when compiling takes more; default: 512M
@@ -66,7 +66,8 @@ Compiles a .wasm or .wat file to a .cwasm file, which runs without the compiler.
   -o OUT                     where to write; default: the input's name with the extension .cwasm
   --target NAME              x86_64-theseus or x86_64-linux; default: this system
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has;
-                             default: native, or baseline for another system
+                             and features more or less, for example baseline,+sse4.1; default: native, or
+                             baseline for another system
   -O0, -O2                   compile fast, or make fast code (default)
   --threads N                compile with N tasks; default: as many as the machine runs at once
   --max-compile-memory SIZE  give up when compiling takes more; default: 512M

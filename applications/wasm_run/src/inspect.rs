@@ -226,7 +226,11 @@ impl Inspected<'_> {
 
     fn trampolines(&self, out: Out<'_>) {
         let (mut entries, mut exits, mut builtins) = ((0, 0), (0, 0), (0, 0));
-        for piece in self.pieces() {
+        let Some(pieces) = self.pieces() else {
+            out(format_args!("trampolines: not enough memory to count them\n"));
+            return;
+        };
+        for piece in pieces {
             let counted = match piece.kind {
                 PieceKind::Function(_) => continue,
                 PieceKind::Entry(_) => &mut entries,
@@ -281,53 +285,55 @@ impl Inspected<'_> {
         }
     }
 
-    /// All pieces of the code, in order.
-    pub(crate) fn pieces(&self) -> Vec<Piece> {
+    /// All pieces of the code, in order; `None` if there is not enough memory for the list.
+    pub(crate) fn pieces(&self) -> Option<Vec<Piece>> {
         let (module, tables) = (self.module(), self.tables());
         let mut known: Vec<(u32, PieceKind)> = Vec::new();
+        let most = 2 * module.num_defined_functions() as usize + module.types.len();
+        known.try_reserve_exact(most).ok()?;
         for index in (0..module.num_defined_functions()).map(DefinedFuncIndex) {
             let Some(code) = tables.function(index) else { continue };
             known.push((code.offset, PieceKind::Function(index)));
             known.extend(code.array_to_wasm.map(|offset| (offset, PieceKind::Entry(index))));
         }
-        // Types that are equal share a trampoline: it is shown as the first one's.
+        // Types that are equal share a trampoline: it is shown as one of theirs.
         for ty in (0..module.types.len() as u32).map(TypeIndex) {
             known.extend(tables.wasm_to_array(ty).map(|offset| (offset, PieceKind::Exit(ty))));
         }
-        known.sort_by_key(|(offset, _)| *offset);
+        known.sort_unstable_by_key(|(offset, _)| *offset);
         known.dedup_by_key(|(offset, _)| *offset);
-        let pieces = self.frames().into_iter().map(|(offset, len)| {
+        let mut pieces = Vec::new();
+        pieces.try_reserve_exact(self.frames().count()).ok()?;
+        pieces.extend(self.frames().map(|(offset, len)| {
             let kind = match known.binary_search_by_key(&offset, |(offset, _)| *offset) {
                 Ok(at) => known[at].1,
                 Err(_) => PieceKind::Builtin,
             };
             Piece { offset, len, kind }
-        });
-        pieces.collect()
+        }));
+        pieces.sort_unstable_by_key(|piece| piece.offset);
+        Some(pieces)
     }
 
     /// Where pieces of code begin in `.text` and how long they are, by the unwind tables: every piece has an entry there.
-    fn frames(&self) -> Vec<(u32, u32)> {
-        /// Bytes of `.eh_frame_hdr` before its table, of which the last four are the number of entries.
+    fn frames(&self) -> impl Iterator<Item = (u32, u32)> {
+        /// Bytes of `.eh_frame_hdr` before its table.
         const HEADER: usize = 12;
         let sections = &self.artifact.sections;
         let (text, eh_frame, header) = (sections.text(), sections.eh_frame(), sections.eh_frame_hdr());
         let (eh_frame_bytes, table) = (&self.file[eh_frame.clone()], &self.file[header.clone()]);
         // All distances in the table are relative to its section.
-        let place = |distance: i32, section: usize| {
+        let place = move |distance: i32, section: usize| {
             usize::try_from(header.start as i64 + i64::from(distance) - section as i64).ok()
         };
-        let entries = table.get(HEADER..).unwrap_or_default().chunks_exact(8).filter_map(|entry| {
+        table.get(HEADER..).unwrap_or_default().chunks_exact(8).filter_map(move |entry| {
             let (code, frame) = (word(entry, 0)? as i32, word(entry, 4)? as i32);
             let offset = u32::try_from(place(code, text.start)?).ok()?;
             // Of a frame description, the fourth word is the length of its code.
             let len = word(eh_frame_bytes, place(frame, eh_frame.start)?.checked_add(12)?)?;
             let end = u64::from(offset) + u64::from(len);
             (end <= text.len() as u64).then_some((offset, len))
-        });
-        let mut entries: Vec<(u32, u32)> = entries.collect();
-        entries.sort_unstable();
-        entries
+        })
     }
 
     /// The type of an import or export, as the text format writes it.

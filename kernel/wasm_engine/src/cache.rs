@@ -66,6 +66,9 @@ const MAX_TRAILER: usize = 1024;
 /// The most bytes of a source's name that are kept: its end, which tells most.
 const MAX_SOURCE: usize = 200;
 
+/// How many bytes are hashed before it is looked whether the task is to end.
+const HASHED_AT_ONCE: usize = 1 << 20;
+
 /// For how long a temporary file may be somebody's who still writes it.
 const STALE: Duration = Duration::from_secs(3600);
 
@@ -104,7 +107,7 @@ impl CacheConfig {
 
     /// The directory, if there is one.
     pub fn directory(&self) -> Option<&FilePath> {
-        self.directory.as_deref().map(AsRef::as_ref)
+        self.directory.as_deref().map(as_path)
     }
 
     /// The most bytes that all entries may have.
@@ -189,7 +192,7 @@ impl Cache {
 
     /// The directory.
     pub fn directory(&self) -> &FilePath {
-        self.0.directory.as_str().as_ref()
+        as_path(&self.0.directory)
     }
 
     /// How many modules were found.
@@ -358,7 +361,10 @@ impl Key {
         // The settings' debug text names every field, so that no later one can be forgotten. No part contains a NUL.
         write!(text, "{ENGINE_VERSION}\0{FORMAT_VERSION}\0{compiler}\0{settings:?}\0").ok()?;
         let mut hasher = text.0;
-        hasher.update(input);
+        for piece in input.chunks(HASHED_AT_ONCE) {
+            hasher.update(piece);
+            wasm_platform::end_if_killed();
+        }
         Some(Key(*hasher.finalize().as_bytes()))
     }
 
@@ -492,6 +498,14 @@ pub(crate) fn path_text(path: &FilePath) -> Option<&str> {
     return path.to_str();
     #[cfg(not(target_os = "linux"))]
     return Some(path);
+}
+
+/// The path that a text is.
+fn as_path(text: &str) -> &FilePath {
+    #[cfg(target_os = "linux")]
+    return text.as_ref();
+    #[cfg(not(target_os = "linux"))]
+    return text;
 }
 
 /// The end of a text, at most `most` bytes.
