@@ -1,5 +1,6 @@
 //! CPU features that generated code may use.
 
+use alloc::string::String;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -63,20 +64,55 @@ impl CpuFeatures {
             | Self::LZCNT.0,
     );
 
-    /// The names by which [`from_name`](Self::from_name) knows CPUs.
-    pub const CPU_NAMES: &'static str = "baseline, x86-64-v2, x86-64-v3 and native";
-
-    /// What a CPU of this name has, as on command lines: `baseline`, `x86-64-v2`, `x86-64-v3`, or `native` for the one that this
-    /// runs on.
+    /// Understands what a person writes for a CPU: a level, then features more or less, for example `x86-64-v2`,
+    /// `native,-avx2` or `baseline,+sse4.1,+popcnt`. Levels are `baseline`, `x86-64-v2`, `x86-64-v3`, and `native` for the CPU
+    /// this runs on.
+    ///
+    /// A feature comes with those that no CPU has it without (`+avx2` brings `avx`), and goes with those that cannot be without
+    /// it (`-avx` takes `avx2` and `fma`).
+    ///
+    /// # Errors
+    /// When a part is not known; the error says which, and what there is.
     #[cfg(target_arch = "x86_64")]
-    pub fn from_name(name: &str) -> Option<CpuFeatures> {
-        match name {
-            "baseline" => Some(CpuFeatures::BASELINE),
-            "x86-64-v2" => Some(CpuFeatures::X86_64_V2),
-            "x86-64-v3" => Some(CpuFeatures::X86_64_V3),
-            "native" => Some(CpuFeatures::of_this_cpu()),
-            _ => None,
+    pub fn parse(text: &str) -> Result<CpuFeatures, UnknownCpu> {
+        let unknown = |part: &str| UnknownCpu { part: part.into() };
+        let mut parts = text.split(',');
+        let mut features = match parts.next().unwrap_or_default() {
+            "baseline" => CpuFeatures::BASELINE,
+            "x86-64-v2" => CpuFeatures::X86_64_V2,
+            "x86-64-v3" => CpuFeatures::X86_64_V3,
+            "native" => CpuFeatures::of_this_cpu(),
+            level => return Err(unknown(level)),
+        };
+        for part in parts {
+            let feature = |name: &str| {
+                let known = Self::NAMES.iter().find(|(_, known)| *known == name);
+                known.map(|(feature, _)| *feature).ok_or_else(|| unknown(part))
+            };
+            if let Some(name) = part.strip_prefix('+') {
+                features = features.union(feature(name)?.with_needed());
+            } else if let Some(name) = part.strip_prefix('-') {
+                let removed = feature(name)?;
+                let dependent = Self::NAMES.iter().filter(|(other, _)| other.with_needed().contains(removed));
+                features = dependent.fold(features, |rest, (other, _)| rest.difference(*other));
+            } else {
+                return Err(unknown(part));
+            }
         }
+        Ok(features)
+    }
+
+    /// A feature with all those that it builds on.
+    const fn with_needed(self) -> CpuFeatures {
+        let needed = match self {
+            Self::SSSE3 => Self::SSE3,
+            Self::SSE41 => Self::SSSE3,
+            Self::SSE42 => Self::SSE41,
+            Self::AVX => Self::SSE42,
+            Self::AVX2 | Self::FMA => Self::AVX,
+            _ => return self,
+        };
+        self.union(needed.with_needed())
     }
 
     /// Whether all of `other` are in `self`.
@@ -169,6 +205,35 @@ impl fmt::Display for CpuFeatures {
     }
 }
 
+/// A part of the description of a CPU that is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownCpu {
+    part: String,
+}
+
+impl fmt::Display for UnknownCpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = &self.part;
+        if !part.starts_with(['+', '-']) {
+            let levels = "baseline, x86-64-v2, x86-64-v3 and native";
+            return write!(
+                f,
+                "unknown CPU {part}; there are {levels}, and +FEATURE or -FEATURE after a comma"
+            );
+        }
+        let name = &part[1..];
+        write!(f, "unknown CPU feature {name}; there are")?;
+        let mut separator = " ";
+        for (_, name) in CpuFeatures::NAMES {
+            write!(f, "{separator}{name}")?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for UnknownCpu {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +249,39 @@ mod tests {
         );
         assert_eq!(CpuFeatures::BASELINE.to_string(), "baseline");
         assert_eq!(CpuFeatures(1 << 31).to_string(), "unknown features 0x80000000");
+    }
+
+    #[test]
+    fn a_cpu_is_a_level_and_features_more_or_less() {
+        let parse = |text| CpuFeatures::parse(text).unwrap();
+        assert_eq!(parse("baseline"), CpuFeatures::BASELINE);
+        assert_eq!(parse("x86-64-v2"), CpuFeatures::X86_64_V2);
+        assert_eq!(parse("x86-64-v3"), CpuFeatures::X86_64_V3);
+        assert_eq!(parse("native"), CpuFeatures::of_this_cpu());
+        assert_eq!(parse("baseline,+popcnt").to_string(), "popcnt");
+        assert_eq!(parse("baseline,+sse4.1").to_string(), "sse3,ssse3,sse4.1");
+        assert_eq!(
+            parse("x86-64-v2,+lzcnt,-popcnt").to_string(),
+            "sse3,ssse3,sse4.1,sse4.2,cmpxchg16b,lzcnt"
+        );
+        assert_eq!(parse("x86-64-v3,-avx").difference(CpuFeatures::X86_64_V2).to_string(), "bmi1,bmi2,lzcnt");
+        // The last one counts.
+        assert_eq!(parse("baseline,+fma,-fma,-avx,-sse3"), CpuFeatures::BASELINE);
+        for (feature, name) in CpuFeatures::NAMES {
+            assert!(CpuFeatures::parse(&alloc::format!("baseline,+{name}")).unwrap().contains(*feature));
+            assert!(!CpuFeatures::parse(&alloc::format!("x86-64-v3,-{name}")).unwrap().contains(*feature));
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_of_a_cpu_is_named() {
+        let error = |text| CpuFeatures::parse(text).unwrap_err().to_string();
+        assert!(error("486").starts_with("unknown CPU 486; there are baseline, x86-64-v2,"));
+        assert!(error("").starts_with("unknown CPU ;"));
+        assert!(error("+avx").starts_with("unknown CPU feature avx; there are sse3, ssse3,"));
+        assert!(error("native,avx2").starts_with("unknown CPU avx2; there are"));
+        assert!(error("native,-avx9,+sse3").starts_with("unknown CPU feature avx9; there are sse3,"));
+        assert!(error("native,").starts_with("unknown CPU ;"));
     }
 
     #[test]

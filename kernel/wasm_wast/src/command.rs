@@ -69,10 +69,7 @@ fn engine(options: &Options<'_>) -> Result<Engine, String> {
     // Backtraces would not be shown. As many files are run at a time as the machine can, so each is compiled by one task.
     config.wasm_backtrace(false).cranelift_opt_level(options.opt_level).compile_tasks(1).shared_memory(true);
     if let Some(cpu) = options.cpu {
-        let features = CpuFeatures::from_name(cpu);
-        config.target_cpu(
-            features.ok_or_else(|| format!("there is no CPU {cpu}; there are {}", CpuFeatures::CPU_NAMES))?,
-        );
+        config.target_cpu(CpuFeatures::parse(cpu).map_err(|error| error.to_string())?);
     }
     Engine::new(&config).map_err(|error| in_one_line(&format!("{error:#}")))
 }
