@@ -24,7 +24,7 @@ KERNEL_OUT  := $(CARGO_TARGET_DIR)/x86_64-theseus/kernel
 NANO_CORE   := $(OUT)/nano_core.elf
 ARCHIVE     := $(OUT)/theseus.cpio
 ISO         := $(OUT)/theseus.iso
-HOST_TOOLS  := run_qemu image_builder wasmc wasm_run
+HOST_TOOLS  := run_qemu image_builder wasmc wasm_run wasm_suite
 
 # No instance of a generic function shared between crates: what a crate needs is its own or named.
 KERNEL_RUSTFLAGS := -Zshare-generics=n
@@ -45,7 +45,7 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 		--extra guests/$(guest).wat=guests/$(guest).wat) \
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat
 
-.PHONY: help setup guests build tools kernel image iso run test test-host test-kernel test-commands test-iso \
+.PHONY: help setup guests build tools kernel image iso run test test-host test-kernel test-commands test-suite test-iso \
 	compile-archive test-compile bench-compile bench-boot clippy fmt fmt-check doc clean
 
 help: ## list the targets
@@ -93,7 +93,7 @@ run: image ## boot in QEMU; the prompt is on this terminal (CMD='…': run that 
 	@$(BOOT) $(if $(value CMD),--cmd "$$CMD")
 run: export CMD := $(value CMD)
 
-test: fmt-check clippy test-host test-kernel test-commands test-compile test-iso ## run all tests, formatting and lints included
+test: fmt-check clippy test-host test-kernel test-suite test-commands test-compile test-iso ## run all tests, formatting and lints included
 
 # Crates with tests of their own that run on the machine that builds.
 HOST_TESTED = $(sort $(shell grep -rl --include=*.rs -e '\#\[test\]' kernel applications tools | cut -d/ -f2))
@@ -103,6 +103,14 @@ test-host: setup ## unit tests and the official WebAssembly test-suite, on this 
 
 test-kernel: image ## the kernel's own tests, in QEMU
 	@$(BOOT) --timeout 1800 --cmd test_all
+
+# The official test-suite's files for WebAssembly 1.0 and 2.0, in /files.
+SUITE_ARCHIVE = $(OUT)/suite.cpio
+
+test-suite: image ## the official WebAssembly test-suite, by `wasm_run wast` in QEMU and on this machine
+	@$(TOOLS)/wasm_suite $(OUT)/suite
+	@$(IMAGE_BUILDER) --files $(OUT)/suite -o $(SUITE_ARCHIVE)
+	@tests/official_suite "$(RUN_QEMU) --kernel $(NANO_CORE) --archive $(SUITE_ARCHIVE)" $(TOOLS)/wasm_run $(OUT)/suite
 
 test-commands: image ## what a person types, in QEMU: output and status of `make run CMD=…`
 	@tests/commands "$(BOOT)"
