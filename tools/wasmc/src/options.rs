@@ -13,7 +13,8 @@ Compiles a WebAssembly module (.wasm or .wat) to an artifact (.cwasm) for wasm_r
 
   -o FILE          where to write; default: the input's name with the extension .cwasm
   --target NAME    x86_64-theseus (default) or x86_64-linux
-  --cpu LEVEL      baseline (default), x86-64-v2, x86-64-v3, or native: what this machine can
+  --cpu LEVEL      baseline (default), x86-64-v2, x86-64-v3, or native: what this machine can; and features more
+                   or less, for example native,-avx2 or baseline,+sse4.1
   -O0, -O2, -Os    compile fast; make fast code (default); make fast code, but small where it cannot be both
   --threads N      default: as many as there are processors
   --help           this text
@@ -63,7 +64,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
                 settings.target = Target::from_name(&value)
                     .ok_or(format!("unknown target {value}; there are x86_64-theseus and x86_64-linux"))?;
             }
-            "--cpu" => settings.cpu = cpu(&value()?)?,
+            "--cpu" => settings.cpu = CpuFeatures::parse(&value()?).map_err(|error| error.to_string())?,
             "-O0" => settings.opt_level = OptLevel::None,
             "-O2" => settings.opt_level = OptLevel::Speed,
             "-Os" => settings.opt_level = OptLevel::SpeedAndSize,
@@ -86,16 +87,6 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
         return Err("the output would replace the input; name another one with -o".to_string());
     }
     Ok(Command::Compile(Options { input, output, settings, threads }))
-}
-
-fn cpu(level: &str) -> Result<CpuFeatures, String> {
-    Ok(match level {
-        "baseline" => CpuFeatures::BASELINE,
-        "x86-64-v2" => CpuFeatures::X86_64_V2,
-        "x86-64-v3" => CpuFeatures::X86_64_V3,
-        "native" => CpuFeatures::of_this_cpu(),
-        _ => return Err(format!("unknown CPU {level}; there are baseline, x86-64-v2, x86-64-v3 and native")),
-    })
 }
 
 #[cfg(test)]
