@@ -119,6 +119,24 @@ pub(crate) fn requester_killed() {
     }
 }
 
+pub(crate) fn killed_while_loading() {
+    leaves_nothing(|| {
+        for wait in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55] {
+            let requester = start("compiles", || {
+                let engine = engine();
+                for _ in 0..1000 {
+                    engine.precompile_module(&small()).expect("it is valid");
+                }
+            });
+            sleep::sleep(Duration::from_millis(wait)).expect("a task can sleep");
+            requester.kill(KillReason::Requested).expect("it takes longer than that");
+            let ended = requester.join();
+            assert!(matches!(ended, Ok(ExitValue::Killed(KillReason::Requested))), "{ended:?}");
+        }
+    });
+    engine().precompile_module(&small()).expect("the next one is compiled");
+}
+
 pub(crate) fn worker_killed() {
     let wasm: Arc<[u8]> = large().into();
     let engine = engine();

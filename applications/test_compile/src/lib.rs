@@ -28,6 +28,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("a limit on memory is kept, and nothing stays", ends::limit_on_memory),
             ("a limit on functions is kept", ends::limit_on_functions),
             ("who compiles is killed", ends::requester_killed),
+            ("who loads the compiler is killed", ends::killed_while_loading),
             ("a worker is killed", ends::worker_killed),
             ("who asks for progress panics", ends::progress_panics),
             ("other tasks go on while one compiles", ends::others_go_on),

@@ -56,6 +56,7 @@ pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
     mod_mgmt::set_wait_hook(|| {
         task::schedule();
     });
+    mod_mgmt::set_cancel_hook(task::cancellation_pending);
     // Nobody waits for the idle task.
     drop(idle::create_idle_task(cpu::current_cpu()).map_err(failed("the idle task"))?);
     scheduler::init().map_err(failed("the scheduler"))?;

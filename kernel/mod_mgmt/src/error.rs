@@ -105,6 +105,8 @@ pub enum LoadError {
         /// What it was wanted for.
         what: &'static str,
     },
+    /// The task that loads is to end.
+    Cancelled,
     /// The memory system could not do as asked.
     Memory(&'static str),
     /// The loader has been initialized already, or not yet.
@@ -161,6 +163,7 @@ impl fmt::Display for LoadError {
                 write!(f, "{file} is missing or damaged: rebuild the boot archive")
             }
             LoadError::OutOfMemory { what } => write!(f, "not enough memory for {what}"),
+            LoadError::Cancelled => f.write_str("loading was given up, because its task is to end"),
             LoadError::Memory(error) => write!(f, "cannot map a crate: {error}"),
             LoadError::WrongTime(what) => f.write_str(what),
         }

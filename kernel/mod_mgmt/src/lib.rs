@@ -41,7 +41,7 @@
 //! [`LoadedSection`] is made when one is asked for, instead of one for each of a crate's thousands of symbols.
 //!
 //! # Locks
-//! One task loads at a time ([`set_wait_hook`] says what the others do meanwhile). The tables themselves are locked for
+//! One task loads at a time ([`set_wait_hook`] says what the others do meanwhile, [`set_cancel_hook`] whether it is to give up). The tables themselves are locked for
 //! microseconds, with interrupts disabled; dropping a crate takes those locks, so no crate is dropped under them.
 //! [`symbolize`] never waits.
 #![cfg_attr(not(test), no_std)]
@@ -82,7 +82,7 @@ pub use base::BaseImage;
 pub use crate_metadata::{NAMESPACES_DIRECTORY_NAME, SectionType};
 pub use error::LoadError;
 pub use loaded_crate::{LoadedCrate, Protection, StrongCrateRef, StrongSectionRef, WeakCrateRef};
-pub use loader::set_wait_hook;
+pub use loader::{set_cancel_hook, set_wait_hook};
 pub use namespace::{AppCrateRef, CrateNamespace, NamespaceDir};
 pub use registry::{SymbolInfo, all_crates, load_counts, symbolize};
 pub use section::{LoadedSection, SectionPlace};

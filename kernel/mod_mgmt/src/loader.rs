@@ -40,6 +40,20 @@ pub fn set_wait_hook(hook: fn()) {
     WAIT_HOOK.call_once(|| hook);
 }
 
+/// Says whether the current task is to end, so that it need not load any further.
+static CANCEL_HOOK: Once<fn() -> bool> = Once::new();
+
+/// Sets what says whether the current task was asked to end: then it gives up loading, between one crate and the next, with
+/// [`LoadError::Cancelled`]. Until then nobody gives up.
+pub fn set_cancel_hook(hook: fn() -> bool) {
+    CANCEL_HOOK.call_once(|| hook);
+}
+
+/// Fails if the current task is to end.
+fn check_cancelled() -> Result<(), LoadError> {
+    if CANCEL_HOOK.get().is_some_and(|hook| hook()) { Err(LoadError::Cancelled) } else { Ok(()) }
+}
+
 /// Who can see a crate's symbols.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Visibility {
@@ -94,6 +108,7 @@ impl Session {
             },
             Visibility::Private => namespace.unused_name(name),
         };
+        check_cancelled()?;
         self.in_progress.push(StrRef::clone(&name));
         let result = self.link(namespace, file, name, visibility);
         self.in_progress.pop();
@@ -389,6 +404,7 @@ fn relocate(
     [text, rodata, data]: [&mut [u8]; 3],
 ) -> Result<(), LoadError> {
     for (_, header, entries) in object.relocation_sections() {
+        check_cancelled()?;
         let Some(section) = layout.section(header.info as usize) else {
             continue;
         };

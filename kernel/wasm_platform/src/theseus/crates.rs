@@ -16,7 +16,10 @@ impl LoadedCrate {
             mod_mgmt::get_initial_kernel_namespace().ok_or("the loader is not initialised yet")?;
         match namespace.load_crate_by_name(name) {
             Ok(loaded) => Ok(Self(loaded)),
-            Err(error) => Err(error.to_string()),
+            Err(error) => {
+                task::exit_if_killed();
+                Err(error.to_string())
+            }
         }
     }
 
