@@ -324,6 +324,10 @@ impl Inner {
 
     fn allocate_large(&self, layout: &Layout) -> Result<(*mut u8, bool), Refusal> {
         let pages = layout.size().div_ceil(PAGE_SIZE);
+        // Also where the region would be too small for it: what is to be raised is the limit.
+        if layout.size() > self.budget.limit() {
+            return Err(Refusal::Limit);
+        }
         // SAFETY: the owner's alone, and no other reference is alive.
         let offset =
             unsafe { (*self.large.get()).take(pages, layout.align()) }.ok_or(Refusal::OutOfMemory)?;

@@ -43,9 +43,10 @@ mod system {
         /// Commits a part of which nothing is committed: it is zeroes then. False, with nothing changed, if there is
         /// not enough memory.
         pub(crate) fn commit(&mut self, part: Range<usize>, reserve_too: bool) -> bool {
-            let reserved = if reserve_too { 0 } else { reserve() };
-            part.len() / PAGE_SIZE + reserved <= frame_allocator::free_frames()
-                && self.0.commit(part, HEAP_FLAGS).is_ok()
+            let needed = part.len() / PAGE_SIZE + if reserve_too { 0 } else { reserve() };
+            let is_enough = || needed <= frame_allocator::free_frames();
+            // What the heap keeps for reuse may make the difference.
+            (is_enough() || crate::trim() > 0 && is_enough()) && self.0.commit(part, HEAP_FLAGS).is_ok()
         }
 
         /// Gives a part's memory back. False if that cannot be, for want of memory for a page table; then all or some

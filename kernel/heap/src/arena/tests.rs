@@ -278,6 +278,7 @@ fn the_limit_is_kept_and_told() {
         assert_eq!((second.failure(), first.failure()), (Some(Refusal::Limit), None));
         assert!(budget.peak() <= LIMIT && budget.peak() > LIMIT - (1 << 18), "peak {}", budget.peak());
         assert!(fill(&mut second, 1 << 20) == 0, "what is free is kept for small blocks");
+        assert!(fill(&mut second, 6 << 30) == 0, "more than an arena's region has room for");
         drop(second);
         let small = (fill(&mut first, 200_000), fill(&mut first, 3000));
         assert!(small.0 > 4 << 20 && small.1 > 5 << 20, "{small:?}");
