@@ -3,7 +3,7 @@
 use super::unary;
 use crate::abi::{POINTER, VECTOR};
 use crate::function::FunctionTranslator;
-use cranelift_codegen::ir::{ConstantData, InstBuilder, StackSlot, Type, Value, types};
+use cranelift_codegen::ir::{ConstantData, InstBuilder, MemFlagsData, Type, Value, types};
 use wasmparser::Operator;
 
 impl FunctionTranslator<'_, '_> {
@@ -152,45 +152,43 @@ impl FunctionTranslator<'_, '_> {
 
     /// Shuffles with neither an instruction for just these lanes nor one for any: copies pieces, as large as they can be.
     fn shuffle_in_memory(&mut self, low: Value, high: Value, lanes: [u8; 16]) -> Value {
-        let slot = self.vector_slot();
-        self.spill(low, slot, 0);
-        self.spill(high, slot, 16);
+        let (base, flags) = self.vector_room();
+        self.builder.ins().store(flags, low, base, 0);
+        self.builder.ins().store(flags, high, base, 16);
         let piece = [types::I64, types::I32, types::I16].into_iter().find(|ty| {
             let mut pieces = lanes.chunks_exact(ty.bytes() as usize);
             pieces.all(|piece| piece.windows(2).all(|pair| pair[0] + 1 == pair[1]))
         });
         let piece = piece.unwrap_or(types::I8);
         for to in (0..16).step_by(piece.bytes() as usize) {
-            let from = i32::from(lanes[to]);
-            let value = self.builder.ins().stack_load(POINTER, piece, slot, from);
-            self.spill(value, slot, 32 + to as i32);
+            let value = self.builder.ins().load(piece, flags, base, i32::from(lanes[to]));
+            self.builder.ins().store(flags, value, base, 32 + to as i32);
         }
-        self.builder.ins().stack_load(POINTER, types::I8X16, slot, 32)
+        self.builder.ins().load(types::I8X16, flags, base, 32)
     }
 
     /// Picks byte by byte. Every index past the vector is made that of a zero behind it.
     fn swizzle_in_memory(&mut self, vector: Value, indices: Value) -> Value {
-        let slot = self.vector_slot();
+        let (base, flags) = self.vector_room();
         let zero = self.vector_constant(types::I8X16, 0);
         let past_end = self.vector_constant(types::I8X16, u128::from_le_bytes([16; 16]));
         let indices = self.builder.ins().umin(indices, past_end);
-        self.spill(vector, slot, 0);
-        self.spill(zero, slot, 16);
-        self.spill(indices, slot, 32);
-        let base = self.builder.ins().stack_addr(POINTER, slot, 0);
+        self.builder.ins().store(flags, vector, base, 0);
+        self.builder.ins().store(flags, zero, base, 16);
+        self.builder.ins().store(flags, indices, base, 32);
         for lane in 0..16 {
-            let index = self.builder.ins().stack_load(POINTER, types::I8, slot, 32 + lane);
-            let index = self.builder.ins().uextend(POINTER, index);
+            let index = self.builder.ins().uload8(POINTER, flags, base, 32 + lane);
             let address = self.builder.ins().iadd(base, index);
-            let flags = cranelift_codegen::ir::MemFlagsData::trusted();
             let value = self.builder.ins().load(types::I8, flags, address, 0);
-            self.spill(value, slot, 48 + lane);
+            self.builder.ins().store(flags, value, base, 48 + lane);
         }
-        self.builder.ins().stack_load(POINTER, types::I8X16, slot, 48)
+        self.builder.ins().load(types::I8X16, flags, base, 48)
     }
 
-    fn spill(&mut self, value: Value, slot: StackSlot, offset: i32) {
-        self.builder.ins().stack_store(POINTER, value, slot, offset);
+    /// The address of room for four vectors in the frame, and flags to access it.
+    fn vector_room(&mut self) -> (Value, MemFlagsData) {
+        let slot = self.vector_slot();
+        (self.builder.ins().stack_addr(POINTER, slot, 0), MemFlagsData::trusted())
     }
 }
 

@@ -1,4 +1,7 @@
 //! Loads and stores of vectors and of their lanes.
+//!
+//! A store that reaches past the end of a memory writes nothing: processors look at both pages before they write to one. (Emulators
+//! that do 16 bytes in two steps write the first half; QEMU 7.2 does.)
 
 use crate::abi::VECTOR;
 use crate::function::FunctionTranslator;
