@@ -318,14 +318,24 @@ impl Engine {
     /// # Errors
     /// Says what is wrong with the module.
     pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        self.with_compiler(bytes, true, |compiler, request| compiler.compile(request))
+        precompile(self, bytes, true)
     }
+}
+
+/// Compiles a module to an artifact.
+pub(crate) fn precompile(engine: &Engine, input: &[u8], accept_text: bool) -> Result<Vec<u8>> {
+    engine.with_compiler(input, accept_text, |compiler, request| compiler.compile(request))
 }
 
 /// Takes a module from the cache, if there is one and it is in it; or compiles it and loads it. `source` is the file it is from, if that
 /// is known.
-fn compile(engine: &Engine, input: &[u8], accept_text: bool, source: Option<&str>) -> Result<Module> {
-    let compile = || engine.with_compiler(input, accept_text, |compiler, request| compiler.compile(request));
+pub(crate) fn compile(
+    engine: &Engine,
+    input: &[u8],
+    accept_text: bool,
+    source: Option<&str>,
+) -> Result<Module> {
+    let compile = || precompile(engine, input, accept_text);
     // In the cache text and what it stands for are two things: text that must not be one is not looked for.
     let may_be_cached = accept_text || input.starts_with(BINARY_MAGIC);
     match &engine.config().cache {
@@ -364,6 +374,23 @@ impl Module {
     pub fn from_file(engine: &Engine, file: impl AsRef<FilePath>) -> Result<Module> {
         let file = file.as_ref();
         compile(engine, &read(file)?, true, crate::cache::path_text(file))
+    }
+
+    /// Loads the module in a file: compiles it, or takes it as it is if it was compiled before.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file) or [`deserialize`](Self::deserialize).
+    ///
+    /// # Safety
+    /// As [`deserialize`](Self::deserialize), if the file has an artifact.
+    pub unsafe fn from_trusted_file(engine: &Engine, file: impl AsRef<FilePath>) -> Result<Module> {
+        let file = file.as_ref();
+        let content = read(file)?;
+        match Engine::detect_precompiled(&content) {
+            // SAFETY: by the caller.
+            Some(_) => unsafe { Module::deserialize(engine, content) },
+            None => compile(engine, &content, true, crate::cache::path_text(file)),
+        }
     }
 
     /// Checks that a module in the binary format is valid, without compiling it.

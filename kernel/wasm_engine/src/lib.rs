@@ -36,6 +36,7 @@ pub mod error;
 pub mod externref;
 
 mod cache;
+mod code_builder;
 mod compile;
 mod config;
 mod engine;
@@ -59,6 +60,7 @@ mod values;
 mod vm;
 
 pub use cache::{Cache, CacheConfig, CacheEntry, CachedModule, Cleared};
+pub use code_builder::CodeBuilder;
 pub use compile::OptLevel;
 pub use config::Config;
 pub use engine::{Engine, EngineWeak, Precompiled};

@@ -82,7 +82,8 @@ fn every_level_of_effort_computes_the_same() -> Result<()> {
 
 #[test]
 fn nans_have_the_same_bits_if_so_configured() -> Result<()> {
-    let text = "(module (func (export \"add\") (param f32 f32) (result f32) (f32.add (local.get 0) (local.get 1))))";
+    let text =
+        "(module (func (export \"add\") (param f32 f32) (result f32) (f32.add (local.get 0) (local.get 1))))";
     let add = |engine: &Engine, bits| -> Result<u32> {
         let mut store = Store::new(engine, ());
         let instance = Instance::new(&mut store, &Module::new(engine, text)?, &[])?;
@@ -166,4 +167,43 @@ fn two_threads_compile_with_one_engine_and_see_their_own_progress() {
     for (text, compiled) in texts.iter().zip(compiled) {
         assert!(engine.precompile_module(text.as_bytes()).expect("it is valid") == compiled);
     }
+}
+
+#[test]
+fn a_builder_takes_one_module_and_compiles_it() -> Result<()> {
+    const TEXT: &str = "(module (func (export \"f\")))";
+    let engine = Engine::default();
+    let error = CodeBuilder::new(&engine).compile_module().map(drop).expect_err("there is nothing");
+    assert_eq!(error.to_string(), "no wasm bytes have been configured");
+    let binary = wat::parse_str(TEXT).expect("the text is right");
+    let expected = engine.precompile_module(TEXT.as_bytes())?;
+    let mut builder = CodeBuilder::new(&engine);
+    builder.wasm_binary(binary.as_slice(), None)?;
+    assert!(builder.compile_module_serialized()? == expected);
+    assert!(builder.compile_module()?.get_export("f").is_some());
+    let error = builder.wasm_binary_or_text(TEXT.as_bytes(), None).map(drop).expect_err("there is one");
+    assert_eq!(error.to_string(), "cannot configure wasm bytes twice");
+    assert!(CodeBuilder::new(&engine).wasm_binary(TEXT.as_bytes(), None)?.compile_module().is_err());
+    let mut builder = CodeBuilder::new(&engine);
+    assert!(builder.wasm_binary_or_text(TEXT.as_bytes(), None)?.compile_module_serialized()? == expected);
+    let mut builder = CodeBuilder::new(&engine);
+    builder.wasm_binary_or_text_file("tests/hello.wat".as_ref())?.compile_module()?;
+    assert!(
+        CodeBuilder::new(&engine).wasm_binary_file("tests/hello.wat".as_ref())?.compile_module().is_err()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_trusted_file_is_compiled_or_loaded() -> Result<()> {
+    let engine = Engine::default();
+    // SAFETY: it is text.
+    let module = unsafe { Module::from_trusted_file(&engine, "tests/hello.wat") }?;
+    let file = std::env::temp_dir().join(format!("trusted-{}.cwasm", std::process::id()));
+    std::fs::write(&file, module.serialize()?).expect("there is room");
+    // SAFETY: it was made by the compiler just now.
+    let loaded = unsafe { Module::from_trusted_file(&engine, &file) };
+    std::fs::remove_file(&file).expect("it was made");
+    assert!(loaded?.serialize()? == module.serialize()?);
+    Ok(())
 }
