@@ -247,6 +247,7 @@ impl<'a> How<'a> {
             }
             "-O0" => self.opt_level = OptLevel::None,
             "-O2" => self.opt_level = OptLevel::Speed,
+            "-Os" => self.opt_level = OptLevel::SpeedAndSize,
             "--threads" => {
                 let value = cursor.value()?;
                 let threads = value.parse().ok().filter(|threads| *threads > 0);
@@ -334,6 +335,7 @@ mod tests {
                 assert_eq!(run.how.limits, CompileLimits::default());
             });
         }
+        run_of("-Os a", |run| assert_eq!(run.how.opt_level, OptLevel::SpeedAndSize));
         run_of("--no-cache --cpu x86-64-v2 -O0 --threads=3 --max-compile-memory 64M a --no-cache", |run| {
             assert!(!run.cache);
             assert_eq!(run.how.cpu, Some((CpuFeatures::X86_64_V2, "x86-64-v2")));

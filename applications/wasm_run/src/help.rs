@@ -49,7 +49,7 @@ FILE is a .wasm or .wat file, which is compiled and kept in the cache, or a .cwa
   --no-cache                 compile even if it was compiled before, and keep nothing
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has
                              (default); and features more or less, for example native,-avx2
-  -O0, -O2                   compile fast, or make fast code (default)
+  -O0, -O2, -Os              compile fast; make fast code (default); or make code fast and small
   --threads N                compile with N tasks; default: as many as the machine runs at once
   --max-compile-memory SIZE  give up when compiling takes more; default: 512M
   --max-function-size SIZE   refuse larger functions; default: 2M
@@ -68,7 +68,7 @@ Compiles a .wasm or .wat file to a .cwasm file, which runs without the compiler.
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has;
                              and features more or less, for example baseline,+sse4.1; default: native, or
                              baseline for another system
-  -O0, -O2                   compile fast, or make fast code (default)
+  -O0, -O2, -Os              compile fast; make fast code (default); or make code fast and small
   --threads N                compile with N tasks; default: as many as the machine runs at once
   --max-compile-memory SIZE  give up when compiling takes more; default: 512M
   --max-function-size SIZE   refuse larger functions; default: 2M

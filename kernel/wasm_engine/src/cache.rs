@@ -150,7 +150,7 @@ pub struct CachedModule {
     pub target: String,
     /// The CPU features its code may use.
     pub cpu: String,
-    /// How much effort went into the code: `-O0` or `-O2`.
+    /// How much effort went into the code: `-O0`, `-O2` or `-Os`.
     pub effort: String,
 }
 
