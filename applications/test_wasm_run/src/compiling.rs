@@ -25,13 +25,13 @@ fn read(path: &str) -> Vec<u8> {
     content
 }
 
-fn write(path: &str, content: &[u8]) {
+pub(crate) fn write(path: &str, content: &[u8]) {
     let file = file_ops::create_file(Path::new(path), root::get_root()).expect("there is room");
     file.lock().truncate(content.len()).expect("there is memory");
     assert_eq!(file.lock().write_at(content, 0), Ok(content.len()));
 }
 
-fn remove(path: &str) {
+pub(crate) fn remove(path: &str) {
     let failures = file_ops::remove(Path::new(path), root::get_root(), true);
     assert!(failures.is_empty(), "{failures:?}");
 }

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod compiling;
+mod wast;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -43,6 +44,9 @@ pub fn main(_args: Vec<String>) -> isize {
             ("without a place for the cache, modules run", compiling::without_a_place_for_the_cache),
             ("compiling with little memory left, errors and no panics", compiling::with_little_memory_left),
             ("artifacts are inspected", compiling::artifacts_are_inspected),
+            ("scripts run, and everything goes with the command", wast::scripts_run_and_everything_goes),
+            ("scripts are killed at any moment", wast::scripts_are_killed_at_any_moment),
+            ("scripts with little memory left, errors and no panics", wast::with_little_memory_left),
         ],
     )
 }
