@@ -25,9 +25,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 static REP_FROM: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// From so many bytes on `rep movsb` and `rep stosb` are faster than a loop, on processors that say that they are fast
-/// (CPUID 7, EBX bit 9: "enhanced"): Intel's optimization manual, 3.7.6, tells of a start of some 35 cycles, after which up
-/// to 32 or 64 bytes go per cycle, where a loop stores 16.
-const ENHANCED_REP_FROM: usize = 4096;
+/// (CPUID 7, EBX bit 9: "enhanced"). They take a while to start, and then do 32 or 64 bytes per cycle, where a loop stores 16:
+/// on an EPYC with that bit 2 KiB take 29 and 21 ns by `rep` and 35 by the loop, 1 KiB 21 and 17 against 17.
+const ENHANCED_REP_FROM: usize = 2048;
 
 /// Looks at what the processor is good at. May be called at any time.
 pub fn init() {

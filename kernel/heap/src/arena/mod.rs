@@ -22,7 +22,8 @@
 //! [`Arena::failure`] tells why it was.
 //!
 //! # Relies on
-//! Interrupt handlers not allocating. A task can be preempted anywhere in here.
+//! Interrupt handlers not allocating; a task can be preempted anywhere in here. The thread pointer pointing at thread-local
+//! storage whenever anything is allocated: the base image has some before there is a heap (`nano_core`).
 
 mod classes;
 mod inner;
