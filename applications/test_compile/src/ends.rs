@@ -39,7 +39,10 @@ pub(crate) fn limit_on_memory() {
         leaves_nothing(|| {
             let error = engine.precompile_module(&large).expect_err("it needs more");
             assert_eq!(kind(&error), CompileErrorKind::Limit, "{error}");
-            assert_eq!(error.to_string(), "compiling it needs more than 4 MiB of memory; allow more");
+            assert_eq!(
+                error.to_string(),
+                "compiling it needs more than 4 MiB of memory; allow more with --max-compile-memory"
+            );
             Module::new(&engine, &small).expect("it needs little");
         });
     }
@@ -62,7 +65,10 @@ pub(crate) fn limit_on_functions() {
     assert_eq!(kind(&error), CompileErrorKind::Limit);
     let text = error.to_string();
     assert!(text.starts_with("function 0 has a body of 1"), "{text}");
-    assert!(text.ends_with(", and the limit is 1000; split it, or allow larger ones"), "{text}");
+    assert!(
+        text.ends_with(", and the limit is 1000; split it, or allow larger ones with --max-function-size"),
+        "{text}"
+    );
     engine.precompile_module(&module(3, 10)).expect("its functions are smaller");
 }
 

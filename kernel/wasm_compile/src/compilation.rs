@@ -170,7 +170,7 @@ impl<'a> Compilation<'a> {
 
     fn too_large(&self, module: &ModuleTranslation<'_>, job: usize) -> CompileError {
         let message = format!(
-            "{} has a body of {} bytes, and the limit is {}; split it, or allow larger ones",
+            "{} has a body of {} bytes, and the limit is {}; split it, or allow larger ones with --max-function-size",
             module.job_name(job),
             module.job_size(job),
             self.limits.function_size

@@ -14,6 +14,10 @@
 //!   1 worker                                                                       └─ finish
 //! ```
 //!
+//! What workers allocate counts against the limit of the request; in the kernel it comes from arenas of theirs, which go back as a
+//! whole. A worker that passes the limit, or whose requester has gone, is refused its next allocation, and unwinds. The
+//! result is copied out last.
+//!
 //! # Invariants
 //! - The result depends on the module and the settings alone, not on the number of workers or who was faster: code is laid
 //!   out in the order of functions, and of several errors the one reported is that of the first function.
@@ -78,7 +82,12 @@ fn failure(request: &CompileRequest<'_>, ended: Result<(), WorkersError>) -> Com
     let (kind, message) = match ended {
         Err(WorkersError::OverBudget) => {
             let limit = size(request.limits.memory);
-            (CompileErrorKind::Limit, format!("compiling it needs more than {limit} of memory; allow more"))
+            (
+                CompileErrorKind::Limit,
+                format!(
+                    "compiling it needs more than {limit} of memory; allow more with --max-compile-memory"
+                ),
+            )
         }
         Err(WorkersError::OutOfMemory) => (
             CompileErrorKind::System,

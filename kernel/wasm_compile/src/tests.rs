@@ -100,7 +100,7 @@ fn functions_have_a_limit() {
     assert_eq!(error.kind, CompileErrorKind::Limit);
     assert_eq!(
         error.message,
-        "function 1 large has a body of 10 bytes, and the limit is 9; split it, or allow larger ones"
+        "function 1 large has a body of 10 bytes, and the limit is 9; split it, or allow larger ones with --max-function-size"
     );
 }
 
@@ -148,7 +148,11 @@ fn progress_is_reported_to_who_asked() {
 fn what_befalls_the_workers_is_said_in_one_line() {
     let request = request(b"");
     for (error, kind, expected) in [
-        (WorkersError::OverBudget, CompileErrorKind::Limit, "needs more than 512 MiB of memory; allow more"),
+        (
+            WorkersError::OverBudget,
+            CompileErrorKind::Limit,
+            "needs more than 512 MiB of memory; allow more with --max-",
+        ),
         (WorkersError::OutOfMemory, CompileErrorKind::System, "not enough memory"),
         (WorkersError::Killed, CompileErrorKind::System, "was killed; compile again"),
         (
