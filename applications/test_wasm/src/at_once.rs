@@ -9,7 +9,10 @@ use task::{ExitValue, KillReason};
 use wasm_engine::{Module, Trap, V128, Val};
 
 /// Runs `f` in `count` tasks at once, which it is given the numbers of, and returns their results.
-pub(crate) fn in_tasks<R: Send + 'static>(count: usize, f: impl Fn(usize) -> R + Send + Sync + 'static) -> Vec<R> {
+pub(crate) fn in_tasks<R: Send + 'static>(
+    count: usize,
+    f: impl Fn(usize) -> R + Send + Sync + 'static,
+) -> Vec<R> {
     let f = Arc::new(f);
     let tasks: Vec<_> = (0..count)
         .map(|number| {

@@ -90,5 +90,5 @@ pub use v128::V128;
 pub use values::{Ref, Val};
 pub use vm::WaitResult;
 pub use wasm_artifact::compile::{CompileError, CompileErrorKind, CompileLimits, Progress};
-pub use wasm_artifact::{CpuFeatures, Trap};
 pub use wasm_artifact::vmctx::ValRaw;
+pub use wasm_artifact::{CpuFeatures, Trap};

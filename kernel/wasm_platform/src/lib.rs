@@ -57,12 +57,12 @@ use theseus as platform;
 mod platform_files;
 
 pub use hook::{TrapHandler, TrapHook};
-#[cfg(target_os = "theseus")]
-pub use platform::{LoadedCommand, LoadedCrate};
 pub use platform::{
     CodeImage, Mutex, OPERATING_SYSTEM, Reservation, UnwindRegistration, end_if_killed, page_size,
     parallelism, read_file, stack_bounds, tls_get, tls_set,
 };
+#[cfg(target_os = "theseus")]
+pub use platform::{LoadedCommand, LoadedCrate};
 pub use waiting::{WaitList, Waited};
 pub use workers::{Budget, WorkersError, run_workers};
 

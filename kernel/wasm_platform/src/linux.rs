@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 mod waiting;
 mod workers;
 
-pub use workers::parallelism;
 pub use waiting::Mutex;
 pub(crate) use waiting::{ListLock, Sleeper, with_list};
+pub use workers::parallelism;
 pub(crate) use workers::{Account, run_workers};
 
 /// The name under which artifacts for this platform are compiled.
