@@ -100,6 +100,7 @@ HOST_TESTED = $(sort $(shell grep -rl --include=*.rs -e '\#\[test\]' kernel appl
 
 test-host: setup ## unit tests and the official WebAssembly test-suite, on this machine
 	@$(CARGO) test --quiet --features wasm_run/compiler $(addprefix -p ,$(HOST_TESTED))
+	@$(CARGO) test --quiet --release -p wasm_compiler --test hostile
 
 test-kernel: image ## the kernel's own tests, in QEMU
 	@$(BOOT) --timeout 1800 --cmd test_all

@@ -21,6 +21,9 @@ use wasmparser::{
     FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
+/// Each type has a trampoline, which takes as long to compile as a small function. Real modules have some hundred types.
+const MAX_DIFFERENT_TYPES: usize = 50_000;
+
 /// What modules may use unless the settings say otherwise: all of WebAssembly 2.0, and threads.
 pub const FEATURES: WasmFeatures = WasmFeatures::WASM2.union(WasmFeatures::THREADS);
 
@@ -363,6 +366,10 @@ impl<'a> Reader<'a> {
         names.retain(|index, _| index.index() < module.functions.len());
 
         let canonical_types = canonical_types(&module.types);
+        let distinct = canonical_types.iter().zip(0..).filter(|(canonical, index)| canonical.0 == *index);
+        if distinct.count() > MAX_DIFFERENT_TYPES {
+            return Err(CompileError::Limit("it has more than 50000 different function types"));
+        }
         let defined = (0..module.num_defined_functions()).map(DefinedFuncIndex);
         let entry_types: BTreeSet<TypeIndex> =
             escaping_functions(&module).map(|(_, ty)| canonical_types[ty.index()]).collect();

@@ -11,7 +11,7 @@
 //!
 //! | | `sqlite3VdbeExec` | `JS_CallInternal` (QuickJS) | limit |
 //! |---|---|---|---|
-//! | instructions, values | 67,000 | 131,000 | 2 million; refused from 16 million |
+//! | instructions, values | 67,000 | 131,000 | 1 million; refused from 16 million |
 //! | locals × blocks | 260,000 | 550,000 | refused from 268 million |
 //! | hoisting | 45,000 | 175,000 | 1,000 million |
 //! | branches to a label, squared | 97,000 | 67,000 | 2,000 million |
@@ -42,8 +42,11 @@ pub(crate) enum Effort {
 /// pass, has seldom more than twice as many; one of 2 MB, the most by default, seldom half.
 const MAX_PARTS: u64 = 16 << 20;
 
+/// What an entry of a branch table counts for; it takes about 1 kB.
+const PARTS_PER_ENTRY: u64 = 16;
+
 /// The same, for optimisation.
-const MAX_PARTS_OPTIMISED: u64 = 2 << 20;
+const MAX_PARTS_OPTIMISED: u64 = 1 << 20;
 
 /// The most entries of the frontend's table of locals and blocks, of 4 bytes each.
 const MAX_LOCAL_ENTRIES: u64 = 256 << 20;
@@ -119,6 +122,11 @@ impl Complexity {
     /// Notes that so many values are passed to a block, or a block gets so many parameters.
     pub(super) fn pass(&mut self, values: usize) {
         self.passed += values as u64;
+    }
+
+    /// Notes a branch table of so many entries, each of which becomes a block at last.
+    pub(super) fn branch_table(&mut self, entries: u32) {
+        self.passed += u64::from(entries) * PARTS_PER_ENTRY;
     }
 
     pub(super) fn call(&mut self, arguments: usize, results: usize) {

@@ -254,7 +254,7 @@ impl<'a> FunctionTranslator<'a, '_> {
             self.reachable = false;
             return Ok(());
         }
-        self.complexity.pass(targets.len() as usize);
+        self.complexity.branch_table(targets.len());
         if num_args > 0 || targets.len() > MAX_DIRECT_TARGETS {
             return self.br_table_by_steps(index, targets);
         }
