@@ -55,8 +55,9 @@ pub(crate) enum CallTarget {
     Callee,
 }
 
-/// What functions with more instructions than this needed is given back: tens of MB, that most functions have no use for.
-const LARGE_FUNCTION: usize = 50_000;
+/// What a function with more instructions than this needed is given back, several MB at least: few functions are as large, and the
+/// others of the module need less.
+const LARGE_FUNCTION: usize = 10_000;
 
 /// Code starts at multiples of this many bytes: what a processor fetches at once.
 const CODE_ALIGNMENT: u32 = 16;

@@ -18,6 +18,21 @@
 //!
 //! [`Compiler::compile`] does all three on the calling thread.
 //!
+//! # Limits
+//! A module may be anything; compiling it takes a time and an amount of memory that have limits, and a stack of less than 128 KiB.
+//!
+//! * The validator's: a function has at most 7,654,321 bytes, 50,000 locals, 1,000 parameters and 1,000 results; a module at most
+//!   1,000,000 types, functions, imports, exports and globals, 100,000 segments of each kind, 100 tables.
+//! * A function for which Cranelift would take the square of some time is compiled without optimisation, one that would take
+//!   gigabytes is refused; `function/complexity.rs` says where the limits are and how far real programs are from them.
+//! * At most 50,000 different function types, 2 GiB of code, and 2 GiB of data segments.
+//!
+//! Where memory is lacking, an allocation panics, and nothing is left but what the caller owns: no drop panics, nothing aborts.
+//!
+//! # Determinism
+//! Code depends on the module and the settings alone. Hash tables, whose order may differ from run to run, are looked up in and
+//! never iterated over; nothing depends on addresses, on the order of jobs, or on what a [`Scratch`] was used for.
+//!
 //! # Invariants of the generated code
 //! * Every function and trampoline keeps a frame pointer and has call frame information.
 //! * Every instruction that may fault is in the trap table; nothing else may fault.

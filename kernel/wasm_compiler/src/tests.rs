@@ -59,17 +59,40 @@ const HELLO: &str = include_str!("../../../guests/hello.wat");
 
 #[test]
 fn the_order_of_jobs_and_the_history_of_a_scratch_do_not_matter() {
-    for text in [TRAPS, MEMORY, FIB, HELLO] {
+    let mut state = 1u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    };
+    // The last has functions that are compiled in linear time, and one that is large enough for its memory to be given back.
+    let loops = "(loop ".repeat(2000) + &")".repeat(2000);
+    let large = "(i32.store (local.get 0) (i32.load offset=8 (local.get 0)))".repeat(3000);
+    let unusual = alloc::format!(
+        "(module (memory 1) (func (export \"a\") (param i32) {loops} local.get 0 (br_if 0))
+           (func (param i32) {large}) (func (param i32) (result i32) local.get 0 (call 0 (local.get 0))))"
+    );
+    for text in [TRAPS, MEMORY, FIB, HELLO, &unusual] {
         let (compiler, wasm) = (compiler(|_| {}), wasm(text));
         let translation = compiler.translate(&wasm).unwrap();
-        let mut scratch = Scratch::new();
-        let mut jobs: Vec<_> = (0..translation.num_jobs())
-            .rev()
-            .map(|job| compiler.compile_job(&translation, job, &mut scratch).unwrap())
-            .collect();
-        jobs.reverse();
-        let file = compiler.finish(&translation, jobs, &mut scratch).unwrap();
-        assert!(file == compiler.compile(&wasm).unwrap());
+        let expected = compiler.compile(&wasm).unwrap();
+        let mut scratches = [Scratch::new(), Scratch::new()];
+        for _ in 0..3 {
+            let mut order: Vec<usize> = (0..translation.num_jobs()).collect();
+            for last in (1..order.len()).rev() {
+                order.swap(last, random(last + 1));
+            }
+            let mut jobs: Vec<_> = order
+                .into_iter()
+                .map(|job| {
+                    let scratch = &mut scratches[random(2)];
+                    (job, compiler.compile_job(&translation, job, scratch).unwrap())
+                })
+                .collect();
+            jobs.sort_by_key(|(job, _)| *job);
+            let jobs = jobs.into_iter().map(|(_, compiled)| compiled).collect();
+            let file = compiler.finish(&translation, jobs, &mut scratches[random(2)]).unwrap();
+            assert!(file == expected);
+        }
     }
 }
 
