@@ -104,7 +104,7 @@ impl Settings {
     }
 }
 
-/// What a compilation may use before it ends with [`CompileError::Limit`].
+/// What a compilation may use before it ends with [`CompileErrorKind::Limit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
     /// Bytes of memory that all its tasks have allocated at a time. Kept to the byte where the system gives a compilation
