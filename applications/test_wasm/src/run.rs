@@ -115,7 +115,7 @@ pub(crate) fn usage() {
     for (line, message) in [
         ("", "no file is given"),
         ("--", "no file is given"),
-        ("--invoke", "--invoke needs the name of a function"),
+        ("--invoke", "--invoke needs a value"),
         ("--invoke run", "no file is given"),
         ("--frobnicate /guests/hello.cwasm", "unknown option --frobnicate"),
         ("-x", "unknown option -x"),
@@ -124,7 +124,7 @@ pub(crate) fn usage() {
     }
     let (status, stdout, stderr) = wasm_run("--help");
     assert_eq!((status, &*stderr), (0, ""));
-    assert!(stdout.starts_with("usage: wasm_run FILE"), "{stdout}");
+    assert!(stdout.starts_with("usage: wasm_run [options] FILE"), "{stdout}");
 }
 
 pub(crate) fn bad_files() {
@@ -142,12 +142,16 @@ pub(crate) fn bad_files() {
     };
     const NOT_COMPILED: &str = "not a compiled module (.cwasm); compile the .wasm or .wat file with wasmc";
     refused(b"", "the file is empty; compile a module with wasmc");
-    refused(b"\0", NOT_COMPILED);
-    refused(b"\0asm\x01\0\0\0", NOT_COMPILED);
-    refused(b"(module (func (export \"run\")))", NOT_COMPILED);
-    refused(b"#!/bin/sh\nexit 0\n", NOT_COMPILED);
+    // What a file is, its content says, whatever its name.
+    refused(b"\0", "unexpected character '\\u{0}' (line 1, column 1); correct the module");
+    refused(b"\0asm\x01\0\0\0", "exports no function to run; export one from the module");
+    refused(b"(module)", "exports no function to run; export one from the module");
+    refused(b"#!/bin/sh\nexit 0\n", "expected `(` (line 1, column 1); correct the module");
+    refused(
+        &random_bytes(100_000),
+        "neither a WebAssembly module nor text: it does not begin with \\0asm and is not UTF-8; correct the module",
+    );
     refused(b"\x7fELF", NOT_COMPILED);
-    refused(&random_bytes(100_000), NOT_COMPILED);
     // An object file is ELF, too.
     let object = wasm_engine::read_file(wasm_run_object()).expect("the program's own object can be read");
     refused(&object, NOT_COMPILED);

@@ -79,6 +79,7 @@ fn assert_refused(args: &[&str], output: Output) {
 }
 
 pub(crate) fn the_compiler_comes_and_goes() {
+    clear_cache();
     leaves_nothing(|| {
         let running = start(&["--no-cache", "/guests/hello.wat"]);
         assert!(is_compiler_loaded());
