@@ -18,9 +18,8 @@ pub fn main(args: Vec<String>) -> isize {
         // It may have ended since the list was made.
         let Some(task) = task.upgrade() else { continue };
         let cpu = task.running_on_cpu().map_or("-".to_string(), |cpu| cpu.to_string());
-        // A tick is a millisecond.
-        let ticks = task.ticks();
-        let time = alloc::format!("{}.{:03}", ticks / 1000, ticks % 1000);
+        let time = task::scheduler::cpu_time(&task).as_millis();
+        let time = alloc::format!("{}.{:03}", time / 1000, time % 1000);
         println!(
             "{id:>5}  {:<8}  {cpu:>3}  {time:>9}  {:<4}  {}",
             state_of(&task),

@@ -1,7 +1,8 @@
 //! The local APIC of each CPU, with its timer, and the I/O APICs that carry device interrupts to it.
 //!
 //! [`init`] silences the two 8259 controllers of the PC, turns on the boot CPU's local APIC, and masks every input of
-//! every I/O APIC; [`route_isa_irq`] then lets single interrupts through, [`start_timer`] makes the timer tick.
+//! every I/O APIC; [`route_isa_irq`] then lets single interrupts through, [`start_timer`] makes the timer tick. [`init_ap`] and
+//! [`start_timer_ap`] do the same for another CPU. [`send_ipi`] and its like interrupt other CPUs.
 //!
 //! # Relies on
 //! `acpi` for where the I/O APICs are and which inputs carry which ISA interrupts. Without ACPI tables it takes what all
@@ -9,7 +10,8 @@
 //! except the timer's, which is on input 2.
 //!
 //! # Invariants
-//! The registers are mapped once, as device memory, and stay mapped. A local APIC register is touched by its own CPU.
+//! The registers are mapped once, as device memory, and stay mapped. A local APIC register is touched by its own CPU. All CPUs'
+//! local APICs are in the same mode: xAPIC, unless the firmware chose x2APIC or a CPU's number takes it.
 #![cfg_attr(not(test), no_std)]
 extern crate alloc;
 
@@ -18,7 +20,9 @@ mod local_apic;
 mod pic8259;
 
 pub use io_apic::{mask_isa_irq, route_isa_irq};
-pub use local_apic::{apic_id, eoi, start_timer};
+pub use local_apic::{
+    apic_id, eoi, init_ap, send_init, send_ipi, send_nmi, send_start_up, start_timer, start_timer_ap, stop_timer,
+};
 
 use core::fmt;
 

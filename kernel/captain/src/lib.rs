@@ -65,6 +65,12 @@ pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
     irq_safety::enable_interrupts();
     phases::end_of("interrupts and tasks");
 
+    tlb_shootdown::init();
+    if let Err(reason) = multicore_bringup::handle_ap_cores() {
+        log::warn!("only the boot CPU runs tasks: {reason}");
+    }
+    phases::end_of("other CPUs");
+
     let line = boot_info::get().and_then(|info| info.option("cmd"));
     // The console ends the machine when its shell ends; nobody waits for it here.
     drop(console::start(line.as_deref()).map_err(failed("the console"))?);

@@ -21,6 +21,7 @@ mod spare_stack;
 
 use core::fmt::Write;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use cpu::CpuId;
 use interrupts::SavedRegisters;
 
 const DEBUG: u8 = 1;
@@ -41,9 +42,17 @@ static FATAL_FAULTS: AtomicUsize = AtomicUsize::new(0);
 /// # Errors
 /// Memory for the spare stack is out.
 pub fn init() -> Result<(), &'static str> {
-    spare_stack::allocate()?;
+    prepare_cpu(cpu::current_cpu())?;
     interrupts::set_exception_handler(handle);
     Ok(())
+}
+
+/// Makes what another CPU needs to handle exceptions, before it comes up.
+///
+/// # Errors
+/// Memory for its spare stack is out.
+pub fn prepare_cpu(cpu: CpuId) -> Result<(), &'static str> {
+    spare_stack::allocate(cpu)
 }
 
 /// How many exceptions ended a task since the system started.

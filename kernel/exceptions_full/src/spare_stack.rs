@@ -1,6 +1,6 @@
 //! Ending a task whose own stack is used up, or whose stack pointer is nonsense.
 //!
-//! On the spare stack, with interrupts off, the fault is reported, and the frames of the task are walked from the innermost
+//! On its CPU's spare stack, with interrupts off, the fault is reported, and the frames of the task are walked from the innermost
 //! out, until there is one with enough stack below it to unwind the task from there: the CPU is sent there as if that
 //! function's callee had ended the task. What the frames further in own is lost; usually that is the same few things a
 //! thousand times. If there is no such frame, the task ends as it is.
@@ -13,6 +13,7 @@ use core::fmt::Write;
 use core::mem::offset_of;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use cpu::{CpuId, MAX_CPUS};
 use interrupts::SavedRegisters;
 use logger::Sink;
 use task::{ExitableTaskRef, KillReason};
@@ -26,20 +27,36 @@ const SPARE_STACK_PAGES: usize = 16;
 /// A stack overflow leaves the stack pointer at most this far below the stack: compilers touch a large frame page by page.
 const OVERSHOOT: usize = 64 << 10;
 
-/// The lowest address of the spare stack and the one above it; 0 before there is one. One CPU runs tasks, and it uses the
-/// stack with interrupts off from beginning to end, so one is enough.
-static BOTTOM: AtomicUsize = AtomicUsize::new(0);
-static TOP: AtomicUsize = AtomicUsize::new(0);
-/// Whether the report or the walk has begun: a fault while the stack is in use then comes from there.
-static IN_USE: AtomicBool = AtomicBool::new(false);
+/// The spare stack of one CPU. Whoever is on it has interrupts off from beginning to end, and so stays on its CPU.
+struct SpareStack {
+    /// The lowest address of the stack and the one above it; 0 before there is one.
+    bottom: AtomicUsize,
+    top: AtomicUsize,
+    /// Whether the report or the walk has begun: a fault while the stack is in use then comes from there.
+    in_use: AtomicBool,
+}
 
-/// Makes the spare stack.
-pub(crate) fn allocate() -> Result<(), &'static str> {
+/// The spare stacks by CPU.
+static STACKS: [SpareStack; MAX_CPUS] = [const {
+    SpareStack { bottom: AtomicUsize::new(0), top: AtomicUsize::new(0), in_use: AtomicBool::new(false) }
+}; MAX_CPUS];
+
+/// The spare stack of this CPU, interrupts being off.
+fn this_cpus() -> &'static SpareStack {
+    &STACKS[cpu::current_cpu().index()]
+}
+
+/// Makes the spare stack of a CPU, unless it has one.
+pub(crate) fn allocate(cpu: CpuId) -> Result<(), &'static str> {
+    let spare = &STACKS[cpu.index()];
+    if spare.top.load(Ordering::Relaxed) != 0 {
+        return Ok(());
+    }
     let mmi = memory::get_kernel_mmi_ref().ok_or("exceptions_full needs memory::init first")?;
     let stack = stack::alloc_stack(SPARE_STACK_PAGES, &mut mmi.lock().page_table)
         .ok_or("not enough memory for the spare stack of exceptions_full")?;
-    BOTTOM.store(stack.bottom().value(), Ordering::Relaxed);
-    TOP.store(stack.top_unusable().value(), Ordering::Release);
+    spare.bottom.store(stack.bottom().value(), Ordering::Relaxed);
+    spare.top.store(stack.top_unusable().value(), Ordering::Release);
     // It is needed for as long as the kernel runs.
     core::mem::forget(stack);
     Ok(())
@@ -50,9 +67,10 @@ pub(crate) fn allocate() -> Result<(), &'static str> {
 /// # Safety
 /// The task does not go on in any other way.
 pub(crate) unsafe fn enter(registers: &mut SavedRegisters, mut frame: FaultFrame) {
-    let top = TOP.load(Ordering::Acquire);
-    let stack = BOTTOM.load(Ordering::Relaxed)..top;
-    let again = stack.contains(&(registers.rsp as usize)) && IN_USE.load(Ordering::Relaxed);
+    let spare = this_cpus();
+    let top = spare.top.load(Ordering::Acquire);
+    let stack = spare.bottom.load(Ordering::Relaxed)..top;
+    let again = stack.contains(&(registers.rsp as usize)) && spare.in_use.load(Ordering::Relaxed);
     frame.handler = if again { end_at_once } else { end_on_spare_stack };
     let address = (top - size_of::<FaultFrame>()) & !15;
     // SAFETY: the spare stack is mapped. Nothing on it is needed any more: either it is unused, or what used it has faulted.
@@ -69,7 +87,7 @@ pub(crate) unsafe fn enter(registers: &mut SavedRegisters, mut frame: FaultFrame
 /// # Safety
 /// For the fault entry only.
 unsafe extern "C-unwind" fn end_on_spare_stack(frame: &mut FaultFrame) -> ! {
-    IN_USE.store(true, Ordering::Relaxed);
+    this_cpus().in_use.store(true, Ordering::Relaxed);
     panic_wrapper::report_fault(frame);
     let bounds = task::with_current_task(|task| task.stack_bounds());
     let caller = bounds.ok().and_then(|(bottom, top)| {
@@ -86,7 +104,7 @@ unsafe extern "C-unwind" fn end_on_spare_stack(frame: &mut FaultFrame) -> ! {
     // up. Below its stack pointer there is the room that was asked for.
     unsafe {
         caller.frame = place_below(caller.stack_pointer, frame);
-        IN_USE.store(false, Ordering::Relaxed);
+        this_cpus().in_use.store(false, Ordering::Relaxed);
         go_on_as_called(&caller)
     }
 }
@@ -103,7 +121,7 @@ unsafe extern "C-unwind" fn end_at_once(frame: &mut FaultFrame) -> ! {
 fn end(frame: &FaultFrame, why: &str) -> ! {
     // There is nowhere to report a failure to write to.
     let _ = writeln!(Sink, "{why}: the task ends without dropping what it owns");
-    IN_USE.store(false, Ordering::Relaxed);
+    this_cpus().in_use.store(false, Ordering::Relaxed);
     let reason = KillReason::Exception(frame.vector as u8);
     match task::get_my_current_task().and_then(ExitableTaskRef::obtain_for_unwinder) {
         Some((task, end)) => end(task, reason),

@@ -15,24 +15,33 @@
 //! Touch atomics and structures behind interrupt-safe locks, and make tasks runnable. It must not allocate, free or
 //! unwind.
 //!
+//! # Several CPUs
+//! They share the interrupt table and its handlers; segments, task state and stacks are each CPU's own ([`CpuTables`]). Devices
+//! interrupt the boot CPU. Non-maskable interrupts are how CPUs tell each other what cannot wait: to forget translations
+//! (`tlb_shootdown`), to stop ([`stop_other_cpus`]).
+//!
 //! # Relies on
 //! `cpu` for the per-CPU block, `memory` and `stack` for the stacks, `apic` for the end-of-interrupt signal.
 #![no_std]
 extern crate alloc;
 
 mod entry;
+mod stop;
 mod tables;
 
 use core::fmt::Write;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 pub use entry::SavedRegisters;
-pub use tables::init;
+pub use stop::stop_other_cpus;
+pub use tables::{CpuTables, init};
 
 /// The vector of ISA interrupt 0; the others of the 16 follow. Vectors below belong to the CPU's exceptions.
 pub const IRQ_BASE_OFFSET: u8 = 0x20;
 /// How many ISA interrupts there are.
 const ISA_IRQ_COUNT: u8 = 16;
+/// The vector of the non-maskable interrupt.
+const NON_MASKABLE: u64 = 2;
 /// How many vectors are exceptions (Intel SDM volume 3, 6.2).
 const EXCEPTION_COUNT: u8 = 32;
 
@@ -56,6 +65,8 @@ static HANDLERS: [AtomicPtr<()>; 256] = [const { AtomicPtr::new(core::ptr::null_
 static EXCEPTION_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// A [`FrameHook`]; null before [`set_interrupt_exit_hook`].
 static EXIT_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// A `fn() -> bool`; null before [`set_nmi_hook`].
+static NMI_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// Interrupts that nobody had registered for.
 static UNHANDLED: AtomicUsize = AtomicUsize::new(0);
 
@@ -136,6 +147,12 @@ pub fn set_interrupt_exit_hook(hook: FrameHook) {
     EXIT_HOOK.store(hook as *mut (), Ordering::Release);
 }
 
+/// Says what is called first of all when a non-maskable interrupt comes: it returns whether it was what the interrupt was for.
+/// For `tlb_shootdown`. It may run at any instruction, also of code that has interrupts off and holds locks.
+pub fn set_nmi_hook(hook: fn() -> bool) {
+    NMI_HOOK.store(hook as *mut (), Ordering::Release);
+}
+
 /// How many interrupts came for which nobody had registered.
 pub fn unhandled_interrupts() -> usize {
     UNHANDLED.load(Ordering::Relaxed)
@@ -143,6 +160,7 @@ pub fn unhandled_interrupts() -> usize {
 
 /// Called by the stubs of vectors 32 and above.
 extern "C" fn handle_interrupt(registers: &mut SavedRegisters) {
+    awake();
     let vector = registers.vector as u8;
     let handler = HANDLERS[usize::from(vector)].load(Ordering::Acquire);
     let behaviour = if handler.is_null() {
@@ -164,14 +182,36 @@ extern "C" fn handle_interrupt(registers: &mut SavedRegisters) {
 
 /// Called by the stubs of vectors below 32.
 extern "C" fn handle_exception(registers: &mut SavedRegisters) {
+    awake();
+    if registers.vector == NON_MASKABLE && handle_nmi() {
+        return;
+    }
     match hook(&EXCEPTION_HANDLER) {
         Some(handler) => handler(registers),
         None => halt_with_registers("before tasks exist", registers),
     }
 }
 
-/// Prints an exception's registers as the kernel's last words, and stops this CPU.
+/// If this CPU slept while page tables changed, it forgets what it knew of them, before anything else. The stubs touch only
+/// what is never unmapped.
+#[inline]
+fn awake() {
+    if cpu::this_cpu().awake() {
+        memory::flush_all_translations();
+    }
+}
+
+/// Whether a non-maskable interrupt was meant for the kernel itself.
+fn handle_nmi() -> bool {
+    stop::stop_if_asked();
+    let hook = NMI_HOOK.load(Ordering::Acquire);
+    // SAFETY: only `set_nmi_hook` writes the slot, and only `fn() -> bool`s.
+    !hook.is_null() && unsafe { core::mem::transmute::<*mut (), fn() -> bool>(hook) }()
+}
+
+/// Prints an exception's registers as the kernel's last words, and stops all CPUs.
 pub fn halt_with_registers(when: &str, registers: &SavedRegisters) -> ! {
+    stop_other_cpus();
     // Nowhere to report a failure to write to.
     let _ = write!(
         logger::LastWords,

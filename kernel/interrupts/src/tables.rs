@@ -2,6 +2,8 @@
 
 use crate::entry::stub_address;
 use alloc::boxed::Box;
+use core::mem::ManuallyDrop;
+use core::ops::Range;
 use core::ptr::addr_of_mut;
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
@@ -41,10 +43,72 @@ const MACHINE_CHECK: u8 = 18;
 /// The one interrupt table, which all CPUs share: the stacks it names are each CPU's own, by its task state segment.
 static mut IDT: InterruptDescriptorTable = InterruptDescriptorTable::new();
 
-/// What one CPU's table registers point at. Lives forever.
-struct CpuTables {
+/// What one CPU's table registers point at, and where its interrupt stack is. Lives forever once it is in use.
+#[derive(Debug)]
+pub struct CpuTables {
     gdt: GlobalDescriptorTable,
     tss: TaskStateSegment,
+    code: SegmentSelector,
+    data: SegmentSelector,
+    task_state: SegmentSelector,
+    interrupt_stack: Range<usize>,
+}
+
+impl CpuTables {
+    /// Makes the tables and interrupt stacks of one CPU.
+    ///
+    /// # Errors
+    /// Memory for the stacks is out, or `memory` was not initialised.
+    pub fn new() -> Result<&'static mut Self, &'static str> {
+        let mut stacks = [const { None }; IST_STACKS.len()];
+        for which in IST_STACKS {
+            stacks[which as usize] = Some(allocate_stack()?);
+        }
+        let mut tss = TaskStateSegment::new();
+        let mut interrupt_stack = 0..0;
+        for which in IST_STACKS {
+            // The CPU uses the stacks for as long as the kernel runs.
+            let Some(stack) = stacks[which as usize].take().map(ManuallyDrop::new) else { continue };
+            tss.interrupt_stack_table[which as usize] = VirtAddr::new(stack.top_unusable().value() as u64);
+            if let IstStack::Interrupt = which {
+                interrupt_stack = stack.bottom().value()..stack.top_unusable().value();
+            }
+        }
+        let mut gdt = GlobalDescriptorTable::new();
+        let code = gdt.append(Descriptor::kernel_code_segment());
+        let data = gdt.append(Descriptor::kernel_data_segment());
+        let tables = CpuTables { gdt, tss, code, data, task_state: data, interrupt_stack };
+        let tables = Box::leak(Box::new(tables));
+        let tss = &raw const tables.tss;
+        // SAFETY: the segment stays where it is for ever; only the CPU that uses it changes it, and that not by Rust code.
+        tables.task_state = tables.gdt.append(unsafe { Descriptor::tss_segment_unchecked(tss) });
+        Ok(tables)
+    }
+
+    /// The address above the interrupt stack: what its stack pointer is when it is empty. Until interrupts are on, it is as
+    /// good a stack as any.
+    pub fn interrupt_stack_top(&self) -> usize {
+        self.interrupt_stack.end
+    }
+
+    /// Makes them this CPU's, with the interrupt table that all CPUs share. Interrupts must be off.
+    ///
+    /// # Safety
+    /// No other CPU uses the same tables, and [`init`] has filled the interrupt table.
+    pub unsafe fn load(&'static self) {
+        self.gdt.load();
+        cpu::this_cpu().set_interrupt_stack(self.interrupt_stack.start, self.interrupt_stack.end);
+        // SAFETY: the selectors name the segments of the table just loaded. FS and GS are left alone, since loading their
+        // selectors would clear their bases. The interrupt table is a static.
+        unsafe {
+            CS::set_reg(self.code);
+            SS::set_reg(self.data);
+            DS::set_reg(self.data);
+            ES::set_reg(self.data);
+            load_tss(self.task_state);
+            (*(&raw const IDT)).load_unsafe();
+        }
+    }
 }
 
 /// Gives the boot CPU its descriptor tables and interrupt stacks, in place of those of the boot code. Interrupts must be
@@ -53,31 +117,11 @@ struct CpuTables {
 /// # Errors
 /// Memory for the stacks is out, or `memory` was not initialised.
 pub fn init() -> Result<(), &'static str> {
-    let mut tables = Box::new(CpuTables { gdt: GlobalDescriptorTable::new(), tss: TaskStateSegment::new() });
-    for which in IST_STACKS {
-        let stack = allocate_stack()?;
-        let (bottom, top) = (stack.bottom().value(), stack.top_unusable().value());
-        tables.tss.interrupt_stack_table[which as usize] = VirtAddr::new(top as u64);
-        if let IstStack::Interrupt = which {
-            cpu::this_cpu().set_interrupt_stack(bottom, top);
-        }
-        // The CPU uses the stack for as long as the kernel runs.
-        core::mem::forget(stack);
-    }
-    let tables: &'static mut CpuTables = Box::leak(tables);
-    let code = tables.gdt.append(Descriptor::kernel_code_segment());
-    let data = tables.gdt.append(Descriptor::kernel_data_segment());
-    let tss = tables.gdt.append(Descriptor::tss_segment(&tables.tss));
-    tables.gdt.load();
-    // SAFETY: the selectors name the segments just appended to the table just loaded. FS and GS are left alone, since
-    // loading their selectors would clear their bases.
+    let tables = CpuTables::new()?;
+    // SAFETY: called once, before any CPU uses the interrupt table; the tables are new and have all stacks.
     unsafe {
-        CS::set_reg(code);
-        SS::set_reg(data);
-        DS::set_reg(data);
-        ES::set_reg(data);
-        load_tss(tss);
-        fill_idt(code);
+        fill_idt();
+        tables.load();
     }
     Ok(())
 }
@@ -89,13 +133,12 @@ fn allocate_stack() -> Result<stack::Stack, &'static str> {
         .ok_or("not enough memory for an interrupt stack")
 }
 
-/// Makes every vector enter its stub, on its stack, and loads the table.
+/// Makes every vector enter its stub, on its stack. The kernel's code has the same selector in all descriptor tables, the boot
+/// code's included.
 ///
 /// # Safety
-/// Called once, with interrupts off, when the task state segment with all stacks is loaded and `code` is the selector
-/// of the kernel's code.
-unsafe fn fill_idt(code: SegmentSelector) {
-    debug_assert_eq!(CS::get_reg(), code);
+/// Called once, before the table is in use.
+unsafe fn fill_idt() {
     let idt = addr_of_mut!(IDT);
     // SAFETY: called once and nobody else names IDT, so this is the only reference while it lives.
     let idt = unsafe { &mut *idt };
@@ -107,7 +150,7 @@ unsafe fn fill_idt(code: SegmentSelector) {
         _ => IstStack::Interrupt,
     };
     let on_stack = |options: &mut EntryOptions, vector: u8| {
-        // SAFETY: the loaded task state segment has a stack at that position, used by this kind of vector only.
+        // SAFETY: every CPU's task state segment has a stack at that position, used by this kind of vector only.
         unsafe { options.set_stack_index(stack_of(vector) as u16) };
     };
     macro_rules! exceptions {
@@ -147,6 +190,4 @@ unsafe fn fill_idt(code: SegmentSelector) {
         // SAFETY: as above.
         on_stack(unsafe { idt[vector].set_handler_addr(VirtAddr::new(stub_address(vector))) }, vector);
     }
-    // SAFETY: the table is complete and a static, so it stays where the CPU is told it is.
-    unsafe { idt.load_unsafe() };
 }

@@ -13,19 +13,17 @@ const FLUSH_ALL_FROM: usize = 32;
 /// The callback as an address; 0 for none.
 static BROADCAST: AtomicUsize = AtomicUsize::new(0);
 
-/// Sets what is called when other processors must forget the translations of a range too.
+/// Sets what is called when all processors, the present one included, must forget the translations of a range.
 ///
-/// It returns when they have. It is called without any lock held, and with interrupts as the one who unmaps
-/// has them. Whoever set it must set another one before it goes away.
+/// It returns when they have; the task may be moved from one processor to another meanwhile, which is why all of it is the
+/// callback's to do. It is called without any lock of this crate held, and with interrupts as the one who
+/// unmaps has them. Whoever set it must set another one before it goes away.
 pub fn set_broadcast_tlb_shootdown_cb(func: fn(PageRange)) {
     BROADCAST.store(func as usize, Ordering::Release);
 }
 
-/// Forgets the translations of `pages`, and all cached pointers between page tables, everywhere.
-pub(crate) fn flush(pages: &PageRange) {
-    if pages.is_empty() {
-        return;
-    }
+/// Makes this processor forget the translations of `pages`, and all cached pointers between page tables.
+pub fn flush_translations(pages: &PageRange) {
     if pages.size_in_pages() < FLUSH_ALL_FROM {
         for page in pages {
             arch::flush_page(page.start_address());
@@ -33,8 +31,22 @@ pub(crate) fn flush(pages: &PageRange) {
     } else {
         arch::flush_all();
     }
+}
+
+/// Makes this processor forget all translations.
+pub fn flush_all_translations() {
+    arch::flush_all();
+}
+
+/// Forgets the translations of `pages`, and all cached pointers between page tables, everywhere.
+pub(crate) fn flush(pages: &PageRange) {
+    if pages.is_empty() {
+        return;
+    }
     let callback = BROADCAST.load(Ordering::Acquire);
-    if callback != 0 {
+    if callback == 0 {
+        flush_translations(pages);
+    } else {
         // SAFETY: only `set_broadcast_tlb_shootdown_cb` stores here, and it stores a function of this type.
         let callback = unsafe { core::mem::transmute::<usize, fn(PageRange)>(callback) };
         callback(pages.clone());

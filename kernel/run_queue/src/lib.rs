@@ -120,13 +120,20 @@ impl<T: Queueable> RunQueue<T> {
 
     /// Takes `thing` out, wherever it is in the queue; false if it is not in it. Time proportional to the length.
     pub fn remove(&mut self, thing: &T) -> bool {
+        self.pop_where(|other| core::ptr::eq(other, thing)).is_some()
+    }
+
+    /// Takes out the thing that has waited longest of those that `wanted` accepts. Time proportional to the number of things
+    /// before it.
+    pub fn pop_where(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Option<NonNull<T>> {
         let mut previous: Option<NonNull<T>> = None;
         let mut next = self.first;
         while let Some(here) = next {
             // SAFETY: what is in the queue is alive (contract of `push`).
-            let link = unsafe { here.as_ref() }.link();
+            let thing = unsafe { here.as_ref() };
+            let link = thing.link();
             next = link.next.get();
-            if core::ptr::eq(here.as_ptr(), thing) {
+            if wanted(thing) {
                 match previous {
                     // SAFETY: as above.
                     Some(previous) => unsafe { previous.as_ref() }.link().next.set(next),
@@ -138,11 +145,11 @@ impl<T: Queueable> RunQueue<T> {
                 link.next.set(None);
                 link.queued.set(false);
                 self.length -= 1;
-                return true;
+                return Some(here);
             }
             previous = Some(here);
         }
-        false
+        None
     }
 }
 
@@ -191,6 +198,25 @@ mod tests {
             [Some(0), Some(1), Some(2), None]
         );
         assert!(push(&mut queue, &things[1]), "can be queued again");
+    }
+
+    #[test]
+    fn takes_the_first_that_is_wanted() {
+        let things = things(5);
+        let mut queue = RunQueue::new();
+        for thing in &things {
+            push(&mut queue, thing);
+        }
+        let mut take = |wanted: fn(usize) -> bool| {
+            // SAFETY: the tests' things outlive their queues.
+            queue.pop_where(|thing| wanted(thing.number)).map(|thing| unsafe { thing.as_ref() }.number)
+        };
+        assert_eq!(take(|number| number % 2 == 1), Some(1));
+        assert_eq!(take(|number| number > 3), Some(4));
+        assert_eq!(take(|number| number > 3), None);
+        assert_eq!([0; 4].map(|_| pop(&mut queue)), [Some(0), Some(2), Some(3), None]);
+        assert!(push(&mut queue, &things[1]), "can be queued again");
+        assert_eq!(pop(&mut queue), Some(1));
     }
 
     #[test]

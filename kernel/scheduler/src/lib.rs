@@ -11,13 +11,15 @@ use time::Instant;
 
 /// The timer's vector: above those of devices, so that it is served first.
 pub const TIMER_VECTOR: u8 = 0xF0;
+/// The vector by which CPUs tell each other that there is something to run, or that the running task was asked to end.
+pub const RESCHEDULE_VECTOR: u8 = 0xF1;
 /// Time between timer interrupts, in microseconds.
 pub const TICK_MICROSECONDS: u32 = 1000;
 
 /// Why there is no preemption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchedulerError {
-    /// The handler at this address has the timer's vector already.
+    /// The handler at this address has one of the two vectors already.
     VectorTaken(usize),
     /// The timer cannot be used.
     Timer(apic::ApicError),
@@ -27,7 +29,7 @@ impl fmt::Display for SchedulerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::VectorTaken(address) => {
-                write!(f, "the timer's vector {TIMER_VECTOR:#x} is taken by the handler at {address:#x}")
+                write!(f, "one of vectors {TIMER_VECTOR:#x} and {RESCHEDULE_VECTOR:#x} is taken by the handler at {address:#x}")
             }
             Self::Timer(error) => write!(f, "{error}"),
         }
@@ -43,10 +45,28 @@ impl core::error::Error for SchedulerError {}
 /// See [`SchedulerError`].
 pub fn init() -> Result<(), SchedulerError> {
     interrupts::register_interrupt(TIMER_VECTOR, handle_timer).map_err(SchedulerError::VectorTaken)?;
+    interrupts::register_interrupt(RESCHEDULE_VECTOR, handle_reschedule)
+        .map_err(SchedulerError::VectorTaken)?;
+    task::scheduler::set_reschedule_vector(RESCHEDULE_VECTOR);
     task::init_preemption();
     let start = Instant::now();
     let clock = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     apic::start_timer(TIMER_VECTOR, TICK_MICROSECONDS, clock).map_err(SchedulerError::Timer)
+}
+
+/// Starts preemption on another CPU, after [`init`] has on the boot CPU. Interrupts should be off.
+///
+/// # Errors
+/// See [`SchedulerError`].
+pub fn init_ap() -> Result<(), SchedulerError> {
+    apic::start_timer_ap(TIMER_VECTOR).map_err(SchedulerError::Timer)
+}
+
+/// The handler of the interrupt by which other CPUs ask this one to look for a task to run.
+fn handle_reschedule(registers: &mut SavedRegisters) -> EoiBehaviour {
+    cpu::request_reschedule();
+    signal_handler::run_interrupt_hook(registers);
+    EoiBehaviour::HandlerDidNotSendEoi
 }
 
 /// The timer's interrupt handler.

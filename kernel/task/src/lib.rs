@@ -105,6 +105,10 @@ impl TaskRef {
         // the two sees the other.
         self.internals().kill_requested.store(true, Ordering::SeqCst);
         let _ = self.unblock();
+        // If it runs elsewhere, the interrupt shows it to who can end it.
+        if let Some(cpu) = self.running_on_cpu().filter(|&cpu| cpu != cpu::current_cpu()) {
+            scheduler::interrupt(cpu);
+        }
         Ok(())
     }
 
@@ -188,6 +192,11 @@ impl TaskRef {
     /// The task has not run yet, and `stack_pointer` comes from `context_switch::initial_stack_pointer` on its own stack.
     pub unsafe fn set_start(&self, stack_pointer: usize) {
         self.internals().saved_sp.store(stack_pointer, Ordering::Release);
+    }
+
+    /// The thread pointer of the task's thread-local storage.
+    pub fn fs_base(&self) -> usize {
+        self.internals().fs_base.load(Ordering::Relaxed)
     }
 
     /// Where the task's stack lies: its lowest address and the address above it.
@@ -335,8 +344,9 @@ pub fn tasks_created() -> usize {
 
 /// Which CPU a task that is not bound to one should go to: the one with the shortest queue.
 pub(crate) fn least_busy_cpu() -> CpuId {
-    (0..cpu::cpu_count())
-        .filter_map(|id| CpuId::try_from(id).ok())
-        .min_by_key(|&id| scheduler::busyness(id))
+    cpu::cpus_in(cpu::online_cpus())
+        .filter_map(|id| Some((scheduler::busyness(id)?, id)))
+        .min_by_key(|&(busyness, _)| busyness)
+        .map(|(_, id)| id)
         .unwrap_or_else(cpu::current_cpu)
 }

@@ -47,8 +47,11 @@ pub(crate) fn preempt_if_due(registers: &mut SavedRegisters) {
         return;
     }
     if !scheduler::others_are_ready() {
-        cpu::clear_reschedule();
-        scheduler::restart_timeslice();
+        // An idle task looks at the request itself: there may be something to do for this CPU in another's queue.
+        if !scheduler::current_is_idle() {
+            cpu::clear_reschedule();
+            scheduler::restart_timeslice();
+        }
         return;
     }
     let current = crate::current_pointer();

@@ -17,7 +17,8 @@
 //! # Invariants
 //! * A task that has not been reaped is in the `task` crate's list of all tasks, which owns a reference to it. So the run
 //!   queues and the CPUs may hold plain pointers to tasks: what is queued or runs has not exited, let alone been reaped.
-//! * `Internals::ready` and the queue link are guarded by the lock of the run queue of the task's home CPU.
+//! * `Internals::ready`, `home_cpu` and the queue link are guarded by the lock of the run queue of the task's home CPU.
+//! * `Internals::running_on_cpu` is set until the task's registers are saved and nothing touches its stack any more.
 #![no_std]
 extern crate alloc;
 
@@ -113,7 +114,7 @@ pub type InheritedState = Arc<dyn Any + Send + Sync>;
 pub struct Internals {
     runstate: AtomicU8,
     running_on_cpu: AtomicU32,
-    /// The CPU in whose run queue the task waits for its turn; it never changes after the task was first queued.
+    /// The CPU that runs the task, or in whose run queue it waits for its turn; if it is blocked, where it ran last.
     pub home_cpu: AtomicU32,
     /// Whether the task was told to stay on its home CPU.
     pub pinned: AtomicBool,
@@ -140,8 +141,8 @@ pub struct Internals {
     pub joinable: AtomicBool,
     /// Who frees what the task used; see [`Reaper`].
     reaper: AtomicU8,
-    /// How many timer ticks found the task running.
-    pub ticks: AtomicU64,
+    /// How long the task has run until it last left a CPU, in ticks of the time stamp counter.
+    pub cpu_time: AtomicU64,
     /// The rest.
     pub inner: IrqSafeMutex<TaskInner>,
 }
@@ -266,7 +267,7 @@ impl Task {
                 interrupt_requested: AtomicBool::new(false),
                 joinable: AtomicBool::new(false),
                 reaper: AtomicU8::new(Reaper::Nobody as u8),
-                ticks: AtomicU64::new(0),
+                cpu_time: AtomicU64::new(0),
                 inner: IrqSafeMutex::new(TaskInner {
                     kstack,
                     tls_area: Some(tls_area),
@@ -350,11 +351,6 @@ impl Task {
     /// Whether the task is part of an application.
     pub fn is_application(&self) -> bool {
         self.app_crate.is_some()
-    }
-
-    /// For how many timer ticks (of a millisecond) the task was found running.
-    pub fn ticks(&self) -> u64 {
-        self.internals.ticks.load(Ordering::Relaxed)
     }
 }
 

@@ -13,7 +13,7 @@
 use core::arch::x86_64::{__cpuid, _rdtsc};
 use core::fmt;
 use spin::Once;
-use time::{ClockSource, EarlySleeper, Instant, Monotonic, Period, TickScale};
+use time::{ClockSource, Duration, EarlySleeper, Instant, Monotonic, Period, TickScale};
 
 mod calibrate;
 mod pit;
@@ -87,6 +87,11 @@ pub fn get_tsc_period() -> Option<Period> {
 /// Ticks of the counter per second, once [`init`] has found it out.
 pub fn frequency() -> Option<u64> {
     STATE.get().map(|state| state.hertz)
+}
+
+/// How long it takes the counter to count `ticks`; zero before [`init`] has found that out.
+pub fn duration_of(ticks: u64) -> Duration {
+    STATE.get().map_or(Duration::ZERO, |state| Duration::from_nanos(state.scale.to_nanos(ticks)))
 }
 
 /// Finds out how fast the counter counts and registers it as a clock. Takes some 5 ms. The clocks that it may be
