@@ -7,7 +7,7 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use catch_unwind::catch_unwind_with_arg;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use heap::{Arena, Budget, Refusal};
 use task::{ExitValue, JoinableTaskRef, KillReason};
 
@@ -170,12 +170,14 @@ pub fn a_killed_task_gives_everything_back() {
     leaks_nothing(|| {
         let budget = Arc::new(Budget::new(usize::MAX));
         let dropped = Arc::new(AtomicUsize::new(0));
-        let (of_task, count) = (budget.clone(), dropped.clone());
+        let full = Arc::new(AtomicBool::new(false));
+        let (of_task, count, of_task_full) = (budget.clone(), dropped.clone(), full.clone());
         let task = spawn(move || {
             let mut arena = Arena::new(of_task).expect("an arena");
             arena.run(|| {
                 let _value = AllocatesWhenDropped(&count);
                 let many: Vec<Box<usize>> = (0..100_000).map(Box::new).collect();
+                of_task_full.store(true, Ordering::Release);
                 loop {
                     core::hint::black_box(&many);
                     task::exit_if_killed();
@@ -183,9 +185,10 @@ pub fn a_killed_task_gives_everything_back() {
                 }
             });
         });
-        while budget.used() < 2 * MIB {
+        while !full.load(Ordering::Acquire) {
             task::schedule();
         }
+        assert!(budget.used() >= 2 * MIB);
         // Both at once: what is dropped must not be refused.
         budget.cancel();
         task.kill(KillReason::Requested).expect("it can be killed");

@@ -108,7 +108,8 @@ pub fn kill_passes_a_notification_on() {
         shop.0.store(true, Ordering::Release);
         shop.1.notify_one();
         if round % 2 == 1 {
-            unlucky.kill(KillReason::Requested).expect("it can be killed");
+            // On another CPU it may have taken the item and be gone by now.
+            let _ = unlucky.kill(KillReason::Requested);
         }
         match unlucky.join().expect("it was not joined before") {
             // The item was there before it died: it is left to the second task, or has been taken by the first one.

@@ -100,7 +100,8 @@ pub fn sleeping_mutex_is_fair_to_a_waiter() {
 /// While a `PreemptionSafeMutex` or `IrqSafeMutex` is held, no other task runs on this CPU.
 pub fn preemption_is_held_while_locked() {
     // On a CPU of its own the counting task would not prove anything.
-    let here = task::with_current_task(|task| task.running_on_cpu()).ok().flatten().expect("this task runs");
+    let stay = task::scheduler::stay_on_this_cpu();
+    let here = stay.cpu();
     let count = Arc::new(AtomicU32::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     let counter = {

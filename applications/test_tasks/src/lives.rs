@@ -147,14 +147,21 @@ fn a_panic_ends_its_task_only() {
 
 fn a_blocked_task_starts_when_unblocked() {
     let (ran, witness) = flag();
-    let task =
-        spawn::new_task_builder(move |()| witness.store(true, Ordering::SeqCst), ()).block().spawn().unwrap();
+    let stay = task::scheduler::stay_on_this_cpu();
+    let task = spawn::new_task_builder(move |()| witness.store(true, Ordering::SeqCst), ())
+        .pin_on_cpu(stay.cpu())
+        .block()
+        .spawn()
+        .unwrap();
     for _ in 0..10 {
         task::schedule();
     }
     assert!(!ran.load(Ordering::SeqCst) && task.runstate() == RunState::Initing);
+    // It must not have run in between.
+    let guard = preemption::hold_preemption();
     assert_eq!(task.unblock(), Ok(RunState::Initing));
     assert_eq!(task.unblock(), Err(RunState::Runnable));
+    drop((guard, stay));
     value_of::<()>(&task);
     assert!(ran.load(Ordering::SeqCst));
     assert_eq!(task.unblock(), Err(RunState::Reaped));
@@ -362,9 +369,15 @@ impl Drop for PanicsWhenDropped {
 
 fn an_orphan_whose_value_panics() {
     for _ in 0..2 {
-        let task = spawn(|| PanicsWhenDropped);
+        // It must not exit before it is an orphan: then what it left would be dropped here.
+        let (orphaned, gate) = flag();
+        let task = spawn(move || {
+            wait_for("the handle to be dropped", || gate.load(Ordering::SeqCst));
+            PanicsWhenDropped
+        });
         let id = task.id;
         drop(task);
+        orphaned.store(true, Ordering::SeqCst);
         wait_for("the orphan to be reaped", || task::get_task(id).is_none());
     }
     orphans_are_reaped();

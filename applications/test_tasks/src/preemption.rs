@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
+use cpu::CpuId;
+use task::JoinableTaskRef;
 
 pub const TESTS: &[(&str, fn())] = &[
     ("a spinning task lets others run", a_spinning_task_lets_others_run),
@@ -55,10 +57,12 @@ fn a_spinning_task_lets_others_run() {
 
 fn turns_are_shared_fairly() {
     let over = Over::default();
+    // What several CPUs do with more tasks than there are of them is tested in `test_smp`.
+    let stay = task::scheduler::stay_on_this_cpu();
     let tasks: Vec<_> = (0..3)
         .map(|_| {
             let over = over.clone();
-            spawn(move || {
+            spawn_on(stay.cpu(), move || {
                 while !over.is() {
                     core::hint::spin_loop();
                 }
@@ -80,9 +84,10 @@ fn turns_are_shared_fairly() {
 fn a_guard_keeps_the_task_on_the_cpu() {
     let turns = Arc::new(AtomicUsize::new(0));
     let over = Over::default();
+    let stay = task::scheduler::stay_on_this_cpu();
     let task = {
         let (turns, over) = (turns.clone(), over.clone());
-        spawn(move || {
+        spawn_on(stay.cpu(), move || {
             while !over.is() {
                 turns.fetch_add(1, Ordering::Relaxed);
             }
@@ -105,9 +110,10 @@ fn a_guard_keeps_the_task_on_the_cpu() {
 
 fn preemption_while_blocking() {
     let over = Over::default();
+    let stay = task::scheduler::stay_on_this_cpu();
     let spinner = {
         let over = over.clone();
-        spawn(move || {
+        spawn_on(stay.cpu(), move || {
             while !over.is() {
                 core::hint::spin_loop();
             }
@@ -126,14 +132,20 @@ fn preemption_while_blocking() {
     assert!(!task::scheduler::cpu_time(&spinner).is_zero(), "this task was never preempted, so nothing was tested");
 }
 
+/// Spawns a task that only this CPU runs.
+fn spawn_on<R: Send + 'static>(cpu: CpuId, f: impl FnOnce() -> R + Send + 'static) -> JoinableTaskRef {
+    spawn::new_task_builder(move |()| f(), ()).pin_on_cpu(cpu).spawn().expect("spawning failed")
+}
+
 /// Several tasks run `spin(seed)` at the same time; each returns false if it saw a register change. They run until the given
 /// number of preemptions must have happened.
 fn run_together(spin: fn(u64) -> bool) {
     const TASKS: u64 = 4;
     const DURATION: Duration = Duration::from_millis(250);
+    let stay = task::scheduler::stay_on_this_cpu();
     let tasks: Vec<_> = (1..=TASKS)
         .map(|number| {
-            spawn(move || {
+            spawn_on(stay.cpu(), move || {
                 let start = time::Instant::now();
                 while start.elapsed() < DURATION {
                     if !spin(number * 0x0101_0101_0101_0101) {
@@ -334,9 +346,10 @@ fn control_words_are_the_tasks_own() {
 
 fn a_woken_task_runs_soon() {
     let over = Over::default();
+    let stay = task::scheduler::stay_on_this_cpu();
     let spinner = {
         let over = over.clone();
-        spawn(move || {
+        spawn_on(stay.cpu(), move || {
             while !over.is() {
                 core::hint::spin_loop();
             }
@@ -346,7 +359,7 @@ fn a_woken_task_runs_soon() {
     let mut longest = Duration::ZERO;
     for _ in 0..5 {
         let start = time::Instant::now();
-        value_of::<()>(&spawn(|| ()));
+        value_of::<()>(&spawn_on(stay.cpu(), || ()));
         longest = longest.max(start.elapsed());
     }
     over.declare();

@@ -26,6 +26,7 @@
 use crate::TaskRef;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
@@ -461,6 +462,41 @@ pub fn add_task_to_current(task: TaskRef) {
 pub fn pin(cpu: CpuId, task: &TaskRef) {
     task.internals().home_cpu.store(cpu.value(), Ordering::Relaxed);
     task.internals().pinned.store(true, Ordering::Relaxed);
+}
+
+/// The current task stays on its CPU, whether it is preempted or waits, until this is dropped.
+#[must_use = "the task may move again as soon as this is dropped"]
+#[derive(Debug)]
+pub struct Stay {
+    cpu: CpuId,
+    was_pinned: bool,
+    /// A raw pointer makes it `!Send` and `!Sync`: it speaks about one task.
+    _this_task: PhantomData<*mut ()>,
+}
+
+impl Stay {
+    /// The CPU on which the task stays.
+    pub fn cpu(&self) -> CpuId {
+        self.cpu
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        // There was a current task when it was made.
+        let _ = crate::with_current_task(|task| {
+            task.internals().pinned.store(self.was_pinned, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Keeps the current task on its CPU until what is returned is dropped. Unlike with `preemption::hold_preemption`, others get
+/// their turns on that CPU, and the task may wait.
+pub fn stay_on_this_cpu() -> Stay {
+    // A task that runs is in no queue from which it could be taken, so nobody looks at the flag right now.
+    let _interrupts = hold_interrupts();
+    let was_pinned = crate::with_current_task(|task| task.internals().pinned.swap(true, Ordering::Relaxed));
+    Stay { cpu: cpu::current_cpu(), was_pinned: was_pinned.unwrap_or(false), _this_task: PhantomData }
 }
 
 /// How many tasks run or wait for their turn on a CPU; `None` if there is no such CPU.
