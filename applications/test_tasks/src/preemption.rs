@@ -129,7 +129,10 @@ fn preemption_while_blocking() {
     current.unblock().unwrap();
     over.declare();
     value_of::<()>(&spinner);
-    assert!(!task::scheduler::cpu_time(&spinner).is_zero(), "this task was never preempted, so nothing was tested");
+    assert!(
+        !task::scheduler::cpu_time(&spinner).is_zero(),
+        "this task was never preempted, so nothing was tested"
+    );
 }
 
 /// Spawns a task that only this CPU runs.

@@ -21,7 +21,8 @@ mod pic8259;
 
 pub use io_apic::{mask_isa_irq, route_isa_irq};
 pub use local_apic::{
-    apic_id, eoi, init_ap, send_init, send_ipi, send_nmi, send_start_up, start_timer, start_timer_ap, stop_timer,
+    apic_id, eoi, init_ap, send_init, send_ipi, send_nmi, send_start_up, start_timer, start_timer_ap,
+    stop_timer,
 };
 
 use core::fmt;

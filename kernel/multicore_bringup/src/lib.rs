@@ -144,12 +144,8 @@ fn start(trampoline: &Trampoline, processor: &Processor, id: CpuId) -> Result<()
     }
     let is_there = || start.state.load(Ordering::SeqCst) == state::THERE;
     if !wait(UNTIL_THERE, is_there) {
-        let given_up = start.state.compare_exchange(
-            state::AWAITED,
-            state::LEFT_OUT,
-            Ordering::SeqCst,
-            Ordering::SeqCst,
-        );
+        let given_up =
+            start.state.compare_exchange(state::AWAITED, state::LEFT_OUT, Ordering::SeqCst, Ordering::SeqCst);
         if given_up.is_ok() {
             return Err("it has started, but does not come up");
         }
@@ -237,12 +233,8 @@ extern "C" fn set_up(start: &'static Start) -> ! {
         log::error!("CPU {} has no working APIC", start.id);
         halt();
     }
-    let there = start.state.compare_exchange(
-        state::AWAITED,
-        state::THERE,
-        Ordering::SeqCst,
-        Ordering::SeqCst,
-    );
+    let there =
+        start.state.compare_exchange(state::AWAITED, state::THERE, Ordering::SeqCst, Ordering::SeqCst);
     if there.is_err() {
         halt();
     }

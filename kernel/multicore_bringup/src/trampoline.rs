@@ -64,9 +64,9 @@ impl Trampoline {
         let place = |range: &core::ops::Range<usize>| {
             let start = range.start.max(CONVENTIONAL_MEMORY.start).next_multiple_of(PAGE_SIZE);
             let end = range.end.min(CONVENTIONAL_MEMORY.end);
-            (start..end.saturating_sub(FRAMES * PAGE_SIZE - 1))
-                .step_by(PAGE_SIZE)
-                .find_map(|start| memory::allocate_frames_at(PhysicalAddress::new_canonical(start), FRAMES).ok())
+            (start..end.saturating_sub(FRAMES * PAGE_SIZE - 1)).step_by(PAGE_SIZE).find_map(|start| {
+                memory::allocate_frames_at(PhysicalAddress::new_canonical(start), FRAMES).ok()
+            })
         };
         let frames = usable.iter().find_map(place).ok_or("no free memory below 1 MiB to start CPUs in")?;
         let trampoline = Trampoline { frames };

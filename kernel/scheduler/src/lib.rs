@@ -29,7 +29,10 @@ impl fmt::Display for SchedulerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::VectorTaken(address) => {
-                write!(f, "one of vectors {TIMER_VECTOR:#x} and {RESCHEDULE_VECTOR:#x} is taken by the handler at {address:#x}")
+                write!(
+                    f,
+                    "one of vectors {TIMER_VECTOR:#x} and {RESCHEDULE_VECTOR:#x} is taken by the handler at {address:#x}"
+                )
             }
             Self::Timer(error) => write!(f, "{error}"),
         }

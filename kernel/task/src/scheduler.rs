@@ -263,9 +263,8 @@ fn steal(cpu: CpuId, least: usize) -> Option<NonNull<ExposedTask>> {
         }
         victims &= !victim.bit();
         let mut queue = queue_of(victim).queue.lock();
-        let taken = queue.pop_where(|task| {
-            !task.internals().pinned.load(Ordering::Relaxed) && !task.task.is_running()
-        });
+        let taken = queue
+            .pop_where(|task| !task.internals().pinned.load(Ordering::Relaxed) && !task.task.is_running());
         if let Some(task) = taken {
             queue_of(victim).length.store(queue.len(), Ordering::Relaxed);
             // SAFETY: what is in a queue has not exited, and the list of all tasks keeps it. It stays ready, so nobody else
@@ -350,7 +349,11 @@ pub unsafe fn start_on_this_cpu() -> ! {
     // SAFETY: the task has not run, so its saved stack pointer is the one that `spawn` made. No task ran here before, hence 0.
     unsafe {
         set_current(idle_task, cpu);
-        context_switch::context_switch(&raw mut left, idle_task.internals().saved_sp.load(Ordering::Acquire), 0);
+        context_switch::context_switch(
+            &raw mut left,
+            idle_task.internals().saved_sp.load(Ordering::Acquire),
+            0,
+        );
     }
     panic!("a CPU's first context was continued");
 }
@@ -527,9 +530,9 @@ pub fn cpu_time(task: &TaskRef) -> Duration {
     // If it leaves its CPU meanwhile, what it gets charged then must not be added twice: so it is looked at again.
     loop {
         let charged = internals.cpu_time.load(Ordering::Acquire);
-        let running = task.running_on_cpu().map_or(0, |cpu| {
-            tsc::tsc_value().saturating_sub(queue_of(cpu).since.load(Ordering::Relaxed))
-        });
+        let running = task
+            .running_on_cpu()
+            .map_or(0, |cpu| tsc::tsc_value().saturating_sub(queue_of(cpu).since.load(Ordering::Relaxed)));
         if internals.cpu_time.load(Ordering::Acquire) == charged {
             return tsc::duration_of(charged + running);
         }
