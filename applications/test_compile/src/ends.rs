@@ -146,24 +146,28 @@ pub(crate) fn killed_while_loading() {
 pub(crate) fn worker_killed() {
     let wasm: Arc<[u8]> = large().into();
     let engine = engine();
-    let kill = || {
-        wait_for_workers(1, Duration::from_millis(30));
+    // With several CPUs the work may be done before the kill: then it was not in time, and is tried again sooner.
+    let in_time = [30, 20, 10, 5, 3, 2, 1, 0].into_iter().any(|wait| {
+        let (for_task, result) = ((engine.clone(), wasm.clone()), Arc::new(AtomicUsize::new(0)));
+        let into = result.clone();
+        let requester = start("compiles", move || match for_task.0.precompile_module(&for_task.1) {
+            Ok(_) => into.store(2, Ordering::Relaxed),
+            Err(error) => {
+                assert_eq!(kind(&error), CompileErrorKind::System, "{error}");
+                assert_eq!(error.to_string(), "a task of the compiler was killed; compile again");
+                into.store(1, Ordering::Relaxed);
+            }
+        });
+        wait_for_workers(1, Duration::from_millis(wait));
         for worker in workers() {
             let _ = worker.kill(KillReason::Requested);
         }
-    };
-    let (for_task, result) = ((engine.clone(), wasm), Arc::new(AtomicUsize::new(0)));
-    let into = result.clone();
-    let requester = start("compiles", move || {
-        let error = for_task.0.precompile_module(&for_task.1).expect_err("its worker was killed");
-        assert_eq!(kind(&error), CompileErrorKind::System, "{error}");
-        assert_eq!(error.to_string(), "a task of the compiler was killed; compile again");
-        into.store(1, Ordering::Relaxed);
+        let ended = requester.join();
+        assert!(matches!(ended, Ok(ExitValue::Completed(_))), "{ended:?}");
+        assert_ne!(result.load(Ordering::Relaxed), 0);
+        result.load(Ordering::Relaxed) == 1
     });
-    kill();
-    let ended = requester.join();
-    assert!(matches!(ended, Ok(ExitValue::Completed(_))), "{ended:?}");
-    assert_eq!(result.load(Ordering::Relaxed), 1);
+    assert!(in_time, "no worker could be killed before it was done");
     engine.precompile_module(&small()).expect("the next one is compiled");
 }
 
