@@ -104,6 +104,26 @@ impl<T: Queueable> RunQueue<T> {
         true
     }
 
+    /// Puts `thing` at the beginning, so that it is the next to be taken; false, and nothing done, if it is in this queue
+    /// already.
+    ///
+    /// # Safety
+    /// As [`Self::push`].
+    pub unsafe fn push_front(&mut self, thing: NonNull<T>) -> bool {
+        // SAFETY: the caller promises that `thing` is alive.
+        let link = unsafe { thing.as_ref() }.link();
+        if link.queued.replace(true) {
+            return false;
+        }
+        link.next.set(self.first);
+        self.first = Some(thing);
+        if self.last.is_none() {
+            self.last = Some(thing);
+        }
+        self.length += 1;
+        true
+    }
+
     /// Takes the thing that has waited longest.
     pub fn pop(&mut self) -> Option<NonNull<T>> {
         let thing = self.first?;
@@ -230,7 +250,7 @@ mod tests {
             random ^= random >> 7;
             random ^= random << 17;
             let index = (random >> 8) as usize % things.len();
-            match random % 3 {
+            match random % 4 {
                 0 => {
                     let fresh = !model.contains(&index);
                     assert_eq!(push(&mut queue, &things[index]), fresh);
@@ -238,7 +258,16 @@ mod tests {
                         model.push_back(index);
                     }
                 }
-                1 => assert_eq!(pop(&mut queue), model.pop_front()),
+                1 => {
+                    let fresh = !model.contains(&index);
+                    // SAFETY: the tests' things outlive their queues and are in one queue only.
+                    let pushed = unsafe { queue.push_front(NonNull::from(&things[index])) };
+                    assert_eq!(pushed, fresh);
+                    if fresh {
+                        model.push_front(index);
+                    }
+                }
+                2 => assert_eq!(pop(&mut queue), model.pop_front()),
                 _ => {
                     let position = model.iter().position(|&other| other == index);
                     assert_eq!(queue.remove(&things[index]), position.is_some());

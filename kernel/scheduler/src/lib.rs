@@ -13,6 +13,8 @@ use time::Instant;
 pub const TIMER_VECTOR: u8 = 0xF0;
 /// The vector by which CPUs tell each other that there is something to run, or that the running task was asked to end.
 pub const RESCHEDULE_VECTOR: u8 = 0xF1;
+/// The vector by which a CPU is told that the task it runs was asked to end.
+pub const KILL_VECTOR: u8 = 0xF2;
 /// Time between timer interrupts, in microseconds.
 pub const TICK_MICROSECONDS: u32 = 1000;
 
@@ -31,7 +33,7 @@ impl fmt::Display for SchedulerError {
             Self::VectorTaken(address) => {
                 write!(
                     f,
-                    "one of vectors {TIMER_VECTOR:#x} and {RESCHEDULE_VECTOR:#x} is taken by the handler at {address:#x}"
+                    "one of vectors {TIMER_VECTOR:#x} to {KILL_VECTOR:#x} is taken by the handler at {address:#x}"
                 )
             }
             Self::Timer(error) => write!(f, "{error}"),
@@ -51,6 +53,8 @@ pub fn init() -> Result<(), SchedulerError> {
     interrupts::register_interrupt(RESCHEDULE_VECTOR, handle_reschedule)
         .map_err(SchedulerError::VectorTaken)?;
     task::scheduler::set_reschedule_vector(RESCHEDULE_VECTOR);
+    interrupts::register_interrupt(KILL_VECTOR, handle_kill).map_err(SchedulerError::VectorTaken)?;
+    task::scheduler::set_kill_vector(KILL_VECTOR);
     task::init_preemption();
     let start = Instant::now();
     let clock = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -68,6 +72,13 @@ pub fn init_ap() -> Result<(), SchedulerError> {
 /// The handler of the interrupt by which other CPUs ask this one to look for a task to run.
 fn handle_reschedule(registers: &mut SavedRegisters) -> EoiBehaviour {
     cpu::request_reschedule();
+    signal_handler::run_interrupt_hook(registers);
+    EoiBehaviour::HandlerDidNotSendEoi
+}
+
+/// The handler of the interrupt that shows a task that was asked to end to whoever can end it. It does not ask for another task to
+/// run: a task that has yet to leave a host function must get on with that.
+fn handle_kill(registers: &mut SavedRegisters) -> EoiBehaviour {
     signal_handler::run_interrupt_hook(registers);
     EoiBehaviour::HandlerDidNotSendEoi
 }

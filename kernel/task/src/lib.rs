@@ -105,10 +105,7 @@ impl TaskRef {
         // the two sees the other.
         self.internals().kill_requested.store(true, Ordering::SeqCst);
         let _ = self.unblock();
-        // If it runs elsewhere, the interrupt shows it to who can end it.
-        if let Some(cpu) = self.running_on_cpu().filter(|&cpu| cpu != cpu::current_cpu()) {
-            scheduler::interrupt(cpu);
-        }
+        scheduler::hasten(&self.0);
         Ok(())
     }
 

@@ -14,6 +14,11 @@
 //!   now and then ([`REBALANCE_TICKS`]), so that tasks that never wait get the same time on all CPUs.
 //! * A task that is pinned stays where it is.
 //!
+//! # Tasks that were asked to end
+//! A kill shall not wait for turns. A task that was asked to end and waits for its turn becomes the next on its CPU, and that CPU is
+//! interrupted ([`hasten`]); when it gets the CPU, the CPU interrupts itself, so that whoever can end it sees it at its very next
+//! instruction and not at the next tick.
+//!
 //! # Why nothing runs twice, and nobody is forgotten
 //! * A task's `ready` flag and its home are guarded by the lock of its home's queue. Ready means: it runs on its home, is in its
 //!   home's queue, or whoever made it ready, or took it from a queue, is about to run it or put it into one. Only who finds the
@@ -76,6 +81,8 @@ static QUEUES: [CpuQueue; MAX_CPUS] = [const { CpuQueue::new() }; MAX_CPUS];
 static IDLE_CPUS: AtomicU64 = AtomicU64::new(0);
 /// The vector by which CPUs are told that there is something to run; 0 before [`set_reschedule_vector`].
 static RESCHEDULE_VECTOR: AtomicU8 = AtomicU8::new(0);
+/// The vector by which a CPU is told that the task it runs was asked to end; 0 before [`set_kill_vector`].
+static KILL_VECTOR: AtomicU8 = AtomicU8::new(0);
 /// A `fn()`; null before [`set_timer_tick_hook`].
 static TICK_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
@@ -105,6 +112,46 @@ pub(crate) fn interrupt(cpu: CpuId) {
     if vector != 0 {
         apic::send_ipi(cpu, vector);
     }
+}
+
+/// Says by which interrupt a CPU is told that the task it runs was asked to end. Its handler shows the task to whoever can end it.
+pub fn set_kill_vector(vector: u8) {
+    KILL_VECTOR.store(vector, Ordering::Release);
+}
+
+/// Tells a CPU, which may be this one, that the task it runs was asked to end.
+fn show_kill(cpu: CpuId) {
+    let vector = KILL_VECTOR.load(Ordering::Acquire);
+    if vector != 0 {
+        apic::send_ipi(cpu, vector);
+    }
+}
+
+/// Sees to it that a task that was asked to end gets to know at once, whether it runs or waits for its turn.
+pub(crate) fn hasten(task: &Arc<ExposedTask>) {
+    // This task must stay on its CPU between looking which it is and telling it.
+    let _interrupts = hold_interrupts();
+    let home = loop {
+        let home = home_of(task);
+        let mut queue = queue_of(home).queue.lock();
+        if home_of(task) != home {
+            // It moved before the lock was there.
+            continue;
+        }
+        if queue.remove(task) {
+            // SAFETY: it was in this queue, so it is ready and has not exited, and the list of all tasks keeps it.
+            unsafe { queue.push_front(NonNull::from(&**task)) };
+            break home;
+        }
+        drop(queue);
+        // It runs (if it is this task, it looks itself), is about to, when it will see that it was asked to end, or is blocked for
+        // somebody to unblock it.
+        if let Some(cpu) = task.task.running_on_cpu().filter(|&cpu| cpu != cpu::current_cpu()) {
+            show_kill(cpu);
+        }
+        return;
+    };
+    interrupt(home);
 }
 
 /// Picks one of the `wanted` CPUs that idles, the next one after `near`, and takes it out of the set of those: whoever gets it
@@ -151,7 +198,7 @@ pub(crate) fn make_ready(task: &Arc<ExposedTask>) {
             drop(queue);
             let mut queue = queue_of(other).queue.lock();
             // SAFETY: as below.
-            unsafe { queue.push(thing) };
+            unsafe { put(&mut queue, thing) };
             queue_of(other).length.store(queue.len(), Ordering::Relaxed);
             drop(queue);
             interrupt(other);
@@ -159,13 +206,28 @@ pub(crate) fn make_ready(task: &Arc<ExposedTask>) {
         }
         // SAFETY: a task that is ready has not exited, so the list of all tasks keeps it; it is in no other queue, since
         // it was not ready.
-        unsafe { queue.push(thing) };
+        unsafe { put(&mut queue, thing) };
         queue_of(home).length.store(queue.len(), Ordering::Relaxed);
         break home;
     };
     if claim_idle_cpu(home.bit(), home).is_some() {
         // Nothing is lost by running the task at once.
         interrupt(home);
+    }
+}
+
+/// Puts a task that became ready into a queue: at the end, or, if it was asked to end, at the beginning.
+///
+/// # Safety
+/// As `RunQueue::push`.
+unsafe fn put(queue: &mut RunQueue<ExposedTask>, task: NonNull<ExposedTask>) {
+    // SAFETY: the caller says that it is alive, and all else.
+    unsafe {
+        if task.as_ref().internals().kill_requested.load(Ordering::Relaxed) {
+            queue.push_front(task);
+        } else {
+            queue.push(task);
+        }
     }
 }
 
@@ -221,6 +283,10 @@ pub(crate) fn switch_to_next(why: Why) -> bool {
     // saved stack pointer was stored when it last left a CPU, or by `spawn`, and is used once: from here on it runs.
     let came_from = unsafe {
         set_current(next, cpu);
+        if to.kill_requested.load(Ordering::Relaxed) {
+            // Taken as soon as the task has interrupts on again.
+            show_kill(cpu);
+        }
         context_switch::context_switch(
             from.saved_sp.as_ptr(),
             to.saved_sp.load(Ordering::Acquire),
