@@ -105,7 +105,7 @@ test-host: setup ## unit tests and the official WebAssembly test-suite, on this 
 test-kernel: image ## the kernel's own tests, in QEMU
 	@$(BOOT) --timeout 1800 --cmd test_all
 
-# The official test-suite's files for WebAssembly 1.0 and 2.0, in /files.
+# The official test-suite's files for WebAssembly 1.0, 2.0 and threads, in /files.
 SUITE_ARCHIVE = $(OUT)/suite.cpio
 
 test-suite: image ## the official WebAssembly test-suite, by `wasm_run wast` in QEMU and on this machine

@@ -24,6 +24,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("any number of workers makes the same bytes", results::any_number_of_workers),
             ("several tasks compile at once", results::several_at_once),
             ("what is wrong with a module is said, and where", results::wrong_modules),
+            ("adversarial modules are compiled or refused", results::adversarial_modules),
             ("to validate is not to compile", results::validation),
             ("a limit on memory is kept, and nothing stays", ends::limit_on_memory),
             ("a limit on functions is kept", ends::limit_on_functions),

@@ -38,8 +38,8 @@ pub(crate) fn loaded_when_needed() {
 }
 
 pub(crate) fn ten_thousand() {
-    /// `leaves_nothing` runs it twice at least, with two modules each time.
-    const TIMES: usize = 2500;
+    /// `leaves_nothing` runs it twice at least.
+    const TIMES: usize = 5000;
     let engine = engine_with(|config| {
         config.cranelift_opt_level(OptLevel::None);
     });

@@ -1,12 +1,13 @@
 //! What comes of compiling.
 
-use crate::wasm::{engine, engine_with, large, module, small};
+use crate::wasm::{engine, engine_with, large, module, one_function, small};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use fs_node::FileOrDir;
+use ktest_system::leaves_nothing;
 use path::Path;
 use task::ExitValue;
 use time::Instant;
@@ -125,6 +126,70 @@ pub(crate) fn wrong_modules() {
     let text = refused(&cut);
     assert!(text.contains("unexpected end") && text.contains("(at offset 0x"), "{text}");
     assert!(refused(b"\xff\xfe\xfd").contains("UTF-8"));
+}
+
+/// Some of what `wasm_compiler`'s own tests try on Linux: those that need the most stack, of which there is less here, and text.
+pub(crate) fn adversarial_modules() {
+    const DEEP: usize = 100_000;
+    let nested = |depth, open: &str, close: &str| {
+        format!("(module (func {} {}))", open.repeat(depth), close.repeat(depth)).into_bytes()
+    };
+    let (open, close) = ("(i32.eqz ".repeat(DEEP), ")".repeat(DEEP));
+    let operands = format!("(module (func (drop {open} (i32.const 1) {close})))");
+    let body = |locals: &[u8], code: &[u8]| one_function(&[locals, code, &[0x0b]].concat());
+    let modules: [(&str, Vec<u8>, Option<(CompileErrorKind, &str)>); 12] = [
+        ("blocks", nested(DEEP, "block ", "end "), None),
+        ("blocks as folded text", nested(DEEP, "(block ", ")"), None),
+        ("loops", nested(5_000, "loop ", "end "), None),
+        ("ifs", nested(10_000, "i32.const 1 if ", "end "), None),
+        ("operands", operands.into_bytes(), None),
+        ("comments", nested(DEEP, "(;", ";)"), None),
+        (
+            "text that is nothing",
+            "(".repeat(DEEP).into_bytes(),
+            Some((CompileErrorKind::Invalid, "(line 1, column ")),
+        ),
+        // One group of 1,000,000 i32.
+        (
+            "a million locals",
+            body(&[1, 0xc0, 0x84, 0x3d, 0x7f], &[]),
+            Some((CompileErrorKind::Invalid, "too many locals")),
+        ),
+        // i32.const 0, br_table with 10,000,000 labels and one more, all 0.
+        (
+            "ten million labels",
+            body(&[0], &[&[0x41, 0, 0x0e, 0x80, 0xad, 0xe2, 0x04][..], &alloc::vec![0; 10_000_001]].concat()),
+            Some((CompileErrorKind::Invalid, "exceeds limit")),
+        ),
+        (
+            "3 MB of nop",
+            body(&[0], &alloc::vec![1; 3 << 20]),
+            Some((CompileErrorKind::Limit, "the limit is 2097152")),
+        ),
+        // A custom section whose name is no UTF-8.
+        ("no UTF-8", b"\0asm\x01\0\0\0\0\x02\x01\xff".to_vec(), Some((CompileErrorKind::Invalid, "UTF-8"))),
+        // A section of four billion bytes.
+        (
+            "a long section",
+            b"\0asm\x01\0\0\0\x01\xff\xff\xff\xff\x0f".to_vec(),
+            Some((CompileErrorKind::Invalid, "unexpected end")),
+        ),
+    ];
+    let engine = engine();
+    Module::new(&engine, small()).expect("it is valid");
+    leaves_nothing(|| {
+        for (name, module, expected) in &modules {
+            match (Module::new(&engine, module), expected) {
+                (Ok(_), None) => {}
+                (Err(error), Some((kind, text))) => {
+                    let found = error.downcast_ref::<CompileError>().expect("it is such an error");
+                    assert!(found.kind == *kind && found.message.contains(text), "{name}: {error}");
+                    assert_eq!(found.message.lines().count(), 1, "{name}: {error}");
+                }
+                (result, _) => panic!("{name}: {result:?}"),
+            }
+        }
+    });
 }
 
 pub(crate) fn validation() {

@@ -64,6 +64,18 @@ pub(crate) fn module(functions: usize, steps: usize) -> Vec<u8> {
     wasm
 }
 
+/// A module of one function without parameters and results, whose body, locals included, is this.
+pub(crate) fn one_function(body: &[u8]) -> Vec<u8> {
+    let mut wasm = b"\0asm\x01\0\0\0".to_vec();
+    section(1, &[1, 0x60, 0, 0], &mut wasm);
+    section(3, &[1, 0], &mut wasm);
+    let mut content = alloc::vec![1];
+    leb(body.len(), &mut content);
+    content.extend_from_slice(body);
+    section(10, &content, &mut wasm);
+    wasm
+}
+
 /// A module that takes a second or more to compile on any machine that we know, some hundreds of times as long as
 /// [`small`].
 pub(crate) fn large() -> Vec<u8> {

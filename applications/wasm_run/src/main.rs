@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+/// Keeps compilations to the memory they may have.
+#[global_allocator]
+static ALLOCATOR: wasm_platform::BudgetedAllocator = wasm_platform::BudgetedAllocator;
+
 fn main() -> ExitCode {
     let args: Result<Vec<String>, _> = std::env::args_os().skip(1).map(|arg| arg.into_string()).collect();
     let args = match args {

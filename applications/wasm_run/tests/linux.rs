@@ -277,6 +277,40 @@ fn without_room_nothing_is_half_written() {
 }
 
 #[test]
+fn a_compilation_keeps_to_its_memory() {
+    let folder = Folder::new("memory");
+    let function = |number: usize| {
+        let step = format!("(local.set 0 (i32.add (i32.load (local.get 0)) (i32.const {number})))");
+        format!("(func (export \"f{number}\") (param i32) (result i32) {} local.get 0)\n", step.repeat(30))
+    };
+    let functions: String = (0..100).map(function).collect();
+    let module = folder.file("module.wat", format!("(module (memory 1) {functions})"));
+    let output = folder.path("out.cwasm");
+    let (mut compiled, mut refused) = (0, 0);
+    for threads in ["1", "3"] {
+        for kilobytes in (0..8000).step_by(197).chain([1 << 20]) {
+            let limit = format!("{}", (kilobytes << 10) + 1);
+            let args =
+                ["compile", &module, "-o", &output, "--threads", threads, "--max-compile-memory", &limit];
+            let (status, out, err) = wasm_run(&args);
+            if status == 0 {
+                compiled += 1;
+                assert_eq!((out, err), (String::new(), String::new()), "{limit}");
+                std::fs::remove_file(&output).unwrap();
+                continue;
+            }
+            refused += 1;
+            let expected = format!(
+                "wasm_run: {module}: compiling it needs more than {limit} bytes of memory; allow more with --max-compile-memory\n"
+            );
+            assert_eq!((status, out, err), (1, String::new(), expected));
+            assert!(kilobytes < 1 << 20, "that is enough");
+        }
+    }
+    assert!(compiled >= 4 && refused > 10, "{compiled} compiled, {refused} refused");
+}
+
+#[test]
 fn what_was_compiled_is_kept_and_listed() {
     let folder = Folder::new("cache");
     let hello = folder.file("hello.wat", HELLO);

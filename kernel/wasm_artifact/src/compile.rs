@@ -69,6 +69,17 @@ impl Features {
     }
 }
 
+/// How registers are given to values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum RegallocAlgorithm {
+    /// As well as is known, by going back over what was decided before.
+    #[default]
+    Backtracking,
+    /// In one pass: faster to compile, and code up to twice as slow.
+    SinglePass,
+}
+
 /// Everything that the generated code depends on besides the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -87,6 +98,8 @@ pub struct Settings {
     /// Whether every NaN that arithmetic gives has the same bits, which WebAssembly leaves open: results are then the same on
     /// every processor. Costs some time wherever floats are computed.
     pub nan_canonicalization: bool,
+    /// How registers are given to values.
+    pub regalloc_algorithm: RegallocAlgorithm,
 }
 
 impl Settings {
@@ -100,6 +113,7 @@ impl Settings {
             verify_ir: false,
             features: Features::ALL,
             nan_canonicalization: false,
+            regalloc_algorithm: RegallocAlgorithm::Backtracking,
         }
     }
 }
@@ -107,8 +121,8 @@ impl Settings {
 /// What a compilation may use before it ends with [`CompileErrorKind::Limit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// Bytes of memory that all its tasks have allocated at a time. Kept to the byte where the system gives a compilation
-    /// memory of its own (Theseus); elsewhere what the function limits imply.
+    /// Bytes of memory that all its tasks have allocated at a time. In Theseus a compilation has memory of its own; on Linux the limit is
+    /// kept in programs whose allocator is `wasm_platform::BudgetedAllocator`, such as `wasm_run`.
     pub memory: usize,
     /// Bytes of one function's body in the `.wasm` file.
     pub function_size: usize,

@@ -5,7 +5,7 @@ use crate::function::Effort;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use target_lexicon::{Architecture, BinaryFormat, Environment, OperatingSystem, Triple, Vendor};
-use wasm_artifact::compile::Settings;
+use wasm_artifact::compile::{RegallocAlgorithm, Settings};
 use wasm_artifact::{CpuFeatures, OptLevel};
 
 /// Cranelift's names of our CPU features.
@@ -33,11 +33,15 @@ pub(crate) fn build(settings: &Settings, effort: Effort) -> Result<OwnedTargetIs
         OptLevel::Speed => "speed",
         OptLevel::SpeedAndSize => "speed_and_size",
     };
+    // Single-pass allocation halves compile time, but it makes code up to twice as slow.
+    let regalloc_algorithm = match settings.regalloc_algorithm {
+        RegallocAlgorithm::Backtracking if effort == Effort::Full => "backtracking",
+        _ => "single_pass",
+    };
     let mut flags = settings::builder();
     for (name, value) in [
         ("opt_level", opt_level),
-        // Single-pass allocation halves compile time, but it makes code up to twice as slow.
-        ("regalloc_algorithm", if effort == Effort::Full { "backtracking" } else { "single_pass" }),
+        ("regalloc_algorithm", regalloc_algorithm),
         ("enable_verifier", if settings.verify_ir { "true" } else { "false" }),
         ("enable_nan_canonicalization", if settings.nan_canonicalization { "true" } else { "false" }),
         // Traps and panics walk frame pointers and call frame information.

@@ -9,10 +9,12 @@ use crate::{Config, Engine, Module, Result, bail, error::Context};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use wasm_artifact::CpuFeatures;
 use wasm_artifact::compile::{
-    CompileLimits, CompileRequest, CompileService, Features, Progress, Settings, Target,
+    CompileLimits, CompileRequest, CompileService, Features, Progress, RegallocAlgorithm, Settings, Target,
 };
+use wasm_artifact::elf::{ENGINE_VERSION, FORMAT_VERSION};
 
 /// How much the compiler is to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,6 +44,7 @@ pub(crate) struct Options {
     opt_level: OptLevel,
     verify: bool,
     nan_canonicalization: bool,
+    regalloc_algorithm: RegallocAlgorithm,
     features: Features,
     /// `None`: the system this runs on.
     target: Option<Target>,
@@ -59,6 +62,7 @@ impl Default for Options {
             opt_level: OptLevel::default(),
             verify: false,
             nan_canonicalization: false,
+            regalloc_algorithm: RegallocAlgorithm::default(),
             features: Features::ALL,
             target: None,
             cpu: None,
@@ -76,6 +80,7 @@ impl fmt::Debug for Options {
             .field("opt_level", &self.opt_level)
             .field("verify", &self.verify)
             .field("nan_canonicalization", &self.nan_canonicalization)
+            .field("regalloc_algorithm", &self.regalloc_algorithm)
             .field("features", &self.features)
             .field("target", &self.target)
             .field("cpu", &self.cpu)
@@ -95,6 +100,12 @@ impl Config {
     /// How much the compiler is to try; by default all it can.
     pub fn cranelift_opt_level(&mut self, level: OptLevel) -> &mut Self {
         self.compiler.opt_level = level;
+        self
+    }
+
+    /// How registers are given to values; by default as well as the compiler can.
+    pub fn cranelift_regalloc_algorithm(&mut self, algorithm: RegallocAlgorithm) -> &mut Self {
+        self.compiler.regalloc_algorithm = algorithm;
         self
     }
 
@@ -286,6 +297,7 @@ impl Engine {
             verify_ir: options.verify,
             features: options.features,
             nan_canonicalization: options.nan_canonicalization,
+            regalloc_algorithm: options.regalloc_algorithm,
         })
     }
 
@@ -321,6 +333,32 @@ impl Engine {
     /// Says what is wrong with the module.
     pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         precompile(self, bytes, true)
+    }
+
+    /// What has the same hash for two engines if each can load what the other compiles: versions, system, CPU, options.
+    pub fn precompile_compatibility_hash(&self) -> impl Hash + '_ {
+        // An engine on a system that the compiler does not know compiles nothing.
+        Compatibility(self.compile_settings().ok())
+    }
+}
+
+/// What the artifacts of an engine depend on, besides the modules.
+struct Compatibility(Option<Settings>);
+
+impl Hash for Compatibility {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        /// Text that is hashed and not kept.
+        struct Hashed<'h, H>(&'h mut H);
+        impl<H: Hasher> fmt::Write for Hashed<'_, H> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0.write(text.as_bytes());
+                Ok(())
+            }
+        }
+        ENGINE_VERSION.hash(state);
+        FORMAT_VERSION.hash(state);
+        // The settings' debug text names every field, so that no later one can be forgotten. To hash cannot fail.
+        let _ = fmt::Write::write_fmt(&mut Hashed(state), format_args!("{:?}", self.0));
     }
 }
 

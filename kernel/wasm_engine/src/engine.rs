@@ -2,7 +2,7 @@
 
 use crate::compile::Compiler;
 use crate::type_registry::TypeRegistry;
-use crate::{Config, Result, trap};
+use crate::{Config, FilePath, Result, trap};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
@@ -73,6 +73,14 @@ impl Engine {
     /// Whether `bytes` begin like an artifact that some engine compiled.
     pub fn detect_precompiled(bytes: &[u8]) -> Option<Precompiled> {
         Artifact::detect(bytes).then_some(Precompiled::Module)
+    }
+
+    /// Whether a file begins like an artifact that some engine compiled.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read.
+    pub fn detect_precompiled_file(path: impl AsRef<FilePath>) -> Result<Option<Precompiled>> {
+        Ok(Self::detect_precompiled(&crate::read_file(path)?))
     }
 
     pub(crate) fn types(&self) -> &TypeRegistry {

@@ -89,6 +89,8 @@ pub use types::{
 pub use v128::V128;
 pub use values::{Ref, Val};
 pub use vm::WaitResult;
-pub use wasm_artifact::compile::{CompileError, CompileErrorKind, CompileLimits, Progress};
+pub use wasm_artifact::compile::{
+    CompileError, CompileErrorKind, CompileLimits, Progress, RegallocAlgorithm,
+};
 pub use wasm_artifact::vmctx::ValRaw;
 pub use wasm_artifact::{CpuFeatures, Trap};

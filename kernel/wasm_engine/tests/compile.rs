@@ -81,6 +81,55 @@ fn every_level_of_effort_computes_the_same() -> Result<()> {
 }
 
 #[test]
+fn registers_are_given_in_one_pass_if_so_configured() -> Result<()> {
+    let text = module(3);
+    let code = |algorithm| -> Result<Vec<u8>> {
+        let engine = engine(|config| _ = config.cranelift_regalloc_algorithm(algorithm));
+        let module = Module::new(&engine, &text)?;
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[])?;
+        assert_eq!(instance.get_typed_func::<i32, i32>(&mut store, "f2")?.call(&mut store, 0)?, 0);
+        module.serialize()
+    };
+    let (well, fast) = (code(RegallocAlgorithm::Backtracking)?, code(RegallocAlgorithm::SinglePass)?);
+    assert!(well == Engine::default().precompile_module(text.as_bytes())?);
+    assert!(well != fast, "that changes the code");
+    Ok(())
+}
+
+#[test]
+fn engines_that_can_load_each_others_artifacts_have_one_hash() {
+    use std::hash::BuildHasher;
+    let state = std::hash::RandomState::new();
+    let hash = |configure: fn(&mut Config)| state.hash_one(engine(configure).precompile_compatibility_hash());
+    let default = hash(|_| ());
+    assert_eq!(hash(|config| _ = config.max_wasm_stack(1 << 16).compile_tasks(3)), default);
+    let others = [
+        hash(|config| _ = config.cranelift_opt_level(OptLevel::None)),
+        hash(|config| _ = config.target_cpu(CpuFeatures::BASELINE)),
+        hash(|config| _ = config.target("x86_64-theseus").expect("it is known")),
+        hash(|config| _ = config.memory_guard_size(64 << 10)),
+        hash(|config| _ = config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)),
+    ];
+    for (number, other) in others.iter().enumerate() {
+        assert!(*other != default && !others[..number].contains(other), "{number}");
+    }
+}
+
+#[test]
+fn files_are_told_apart() -> Result<()> {
+    assert_eq!(Engine::detect_precompiled_file("tests/hello.wat")?, None);
+    let artifact = Engine::default().precompile_module(b"(module)")?;
+    let file = std::env::temp_dir().join(format!("detected-{}.cwasm", std::process::id()));
+    std::fs::write(&file, artifact).expect("there is room");
+    let found = Engine::detect_precompiled_file(&file);
+    std::fs::remove_file(&file).expect("it was made");
+    assert_eq!(found?, Some(Precompiled::Module));
+    assert!(Engine::detect_precompiled_file("tests/nothing").is_err());
+    Ok(())
+}
+
+#[test]
 fn nans_have_the_same_bits_if_so_configured() -> Result<()> {
     let text =
         "(module (func (export \"add\") (param f32 f32) (result f32) (f32.add (local.get 0) (local.get 1))))";

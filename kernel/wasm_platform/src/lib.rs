@@ -17,6 +17,7 @@
 //! | [`run_workers`], [`parallelism`] | work done by tasks of its own; how many the machine runs at once |
 //! | [`WaitList`] | tasks blocked until somebody notifies the address at which they wait |
 //! | [`Mutex`] | a lock whose waiters sleep |
+//! | `BudgetedAllocator` | what keeps workers to their budget; on Linux only, and for the program to choose |
 //! | `LoadedCrate` | a crate of the kernel that is loaded when it is needed; not on Linux |
 //!
 //! What is common to the platforms (the error type, the registers a trap handler sees, the argument checks) is defined
@@ -30,6 +31,7 @@
 //!   crate can be unloaded.
 #![cfg_attr(target_os = "theseus", no_std)]
 #![cfg_attr(target_os = "theseus", feature(thread_local))]
+#![cfg_attr(target_os = "linux", feature(alloc_error_hook))]
 
 extern crate alloc;
 
@@ -57,6 +59,8 @@ use theseus as platform;
 mod platform_files;
 
 pub use hook::{TrapHandler, TrapHook};
+#[cfg(target_os = "linux")]
+pub use platform::BudgetedAllocator;
 pub use platform::{
     CodeImage, Mutex, OPERATING_SYSTEM, Reservation, UnwindRegistration, end_if_killed, page_size,
     parallelism, read_file, stack_bounds, tls_get, tls_set,

@@ -8,9 +8,11 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::OnceLock;
 
+mod allocator;
 mod waiting;
 mod workers;
 
+pub use allocator::BudgetedAllocator;
 pub use waiting::Mutex;
 pub(crate) use waiting::{ListLock, Sleeper, with_list};
 pub use workers::parallelism;

@@ -8,7 +8,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// What the workers of one piece of work have in common: whether they are to go on, and how much memory they may have.
 ///
 /// Where the system can give a task memory of its own (Theseus), the memory that workers allocate comes from there, and what
-/// exceeds the limit, or comes after the work was cancelled, is refused at the next allocation. Elsewhere there is no limit.
+/// exceeds the limit, or comes after the work was cancelled, is refused at the next allocation. On Linux there is a limit if the
+/// program's allocator is `BudgetedAllocator`.
 #[derive(Debug)]
 pub struct Budget {
     pub(crate) account: platform::Account,

@@ -43,6 +43,7 @@ impl Wasmtime {
         config.parallel_compilation(parallel);
         config.cranelift_opt_level(match opt_level {
             OptLevel::Speed => wasmtime::OptLevel::Speed,
+            OptLevel::SpeedAndSize => wasmtime::OptLevel::SpeedAndSize,
             OptLevel::None => wasmtime::OptLevel::None,
         });
         // Naming a target turns off what Wasmtime finds out of this processor; then the same features are named as ours.

@@ -31,6 +31,8 @@ const USAGE: &str = "usage: run_qemu --kernel ELF --archive CPIO --state DIR [op
   --time            print the seconds from QEMU's start to its end (or to TEXT) on stderr
   -- ARGS           the rest goes to QEMU as it is";
 
+/// What is wrong with the command line of this program.
+const STATUS_USAGE: u8 = 2;
 /// What `timeout(1)` exits with, too.
 const STATUS_TIMEOUT: u8 = 124;
 /// The machine came to an end without saying how the command ended.
@@ -195,6 +197,16 @@ fn wait(mut qemu: Child, options: &Options, serial: Option<&Path>) -> Result<End
 }
 
 fn run(options: &Options) -> Result<u8, String> {
+    let command_line = kernel_command_line(options);
+    if command_line.len() > boot_info::MAX_COMMAND_LINE {
+        // The kernel would not start.
+        complain(format!(
+            "the line has {} bytes, and there is room for {}; give a shorter one",
+            command_line.len(),
+            boot_info::MAX_COMMAND_LINE
+        ));
+        return Ok(STATUS_USAGE);
+    }
     std::fs::create_dir_all(&options.state)
         .map_err(|error| format!("cannot create {}: {error}", options.state.display()))?;
     let accelerator = if options.instruction_count {
@@ -211,7 +223,7 @@ fn run(options: &Options) -> Result<u8, String> {
     let status_path = options.state.join(format!("status-{}", std::process::id()));
     let serial_path = options.state.join(format!("serial-{}", std::process::id()));
     let mut qemu = machine(options, accelerator);
-    boot_arguments(&mut qemu, options, &kernel_command_line(options))?;
+    boot_arguments(&mut qemu, options, &command_line)?;
     qemu.args(["-chardev", &file_device("log", &options.state.join("kernel.log"))]);
     qemu.args(["-device", "isa-debugcon,iobase=0xe9,chardev=log"]);
     qemu.args([
@@ -280,7 +292,7 @@ fn main() -> ExitCode {
         Err(message) => {
             complain(message);
             eprintln!("{USAGE}");
-            return ExitCode::from(2);
+            return ExitCode::from(STATUS_USAGE);
         }
     };
     match run(&options) {

@@ -1,5 +1,5 @@
-//! `wasm_suite DIR`: writes the official test suite for WebAssembly 1.0 and 2.0 to `DIR/1.0` and `DIR/2.0`, for
-//! `wasm_run wast` to run. Files that are there already, and the same, are left alone.
+//! `wasm_suite DIR`: writes the official test suite for WebAssembly 1.0, 2.0 and threads to `DIR/1.0`, `DIR/2.0` and `DIR/threads`,
+//! for `wasm_run wast` to run. Files that are there already, and the same, are left alone.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,8 +15,13 @@ fn main() -> ExitCode {
     // The tests of vectors are part of 2.0, but are kept apart from its others.
     // One of them is for several memories, which are not.
     let vectors = proposal(Proposal::Simd).filter(|file| file.name() != "simd_memory-multi.wast");
-    let versions: [(&str, Vec<TestFile<'static>>); 2] =
-        [("1.0", spec(SpecVersion::V1).collect()), ("2.0", spec(SpecVersion::V2).chain(vectors).collect())];
+    // One of those says that there can be no second table, which is so in 1.0 only.
+    let threads = proposal(Proposal::Threads).filter(|file| file.name() != "imports.wast");
+    let versions: [(&str, Vec<TestFile<'static>>); 3] = [
+        ("1.0", spec(SpecVersion::V1).collect()),
+        ("2.0", spec(SpecVersion::V2).chain(vectors).collect()),
+        ("threads", threads.collect()),
+    ];
     for (name, files) in versions {
         if let Err(error) = write(&directory.join(name), &files) {
             eprintln!("wasm_suite: cannot write to {}: {error}", directory.join(name).display());

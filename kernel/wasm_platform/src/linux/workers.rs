@@ -1,5 +1,6 @@
 //! Workers are threads.
 
+use super::allocator::{self, Meter, Metered};
 use crate::PlatformError;
 use crate::workers::{Budget, CancelOnDrop, TURN_MS, WorkersError};
 use alloc::string::{String, ToString};
@@ -18,11 +19,18 @@ const STACK_SIZE: usize = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Account {
     cancelled: AtomicBool,
+    /// Memory, if there is a limit and the program's allocator keeps it.
+    meter: Option<Meter>,
 }
 
 impl Account {
-    pub(crate) fn new(_memory: Option<usize>) -> Self {
-        Account { cancelled: AtomicBool::new(false) }
+    pub(crate) fn new(memory: Option<usize>) -> Self {
+        let memory = memory.filter(|_| allocator::prepare());
+        Account { cancelled: AtomicBool::new(false), meter: memory.map(Meter::new) }
+    }
+
+    pub(crate) fn meter(&self) -> Option<&Meter> {
+        self.meter.as_ref()
     }
 
     pub(crate) fn cancel(&self) {
@@ -68,8 +76,17 @@ pub(crate) fn run_workers(
             let builder = Builder::new().name("wasm_worker".to_string()).stack_size(STACK_SIZE);
             match builder.spawn_scoped(scope, move || {
                 let _ended = ended;
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(number))) {
-                    let error = WorkersError::Panicked(message_of(&*payload));
+                let metered_work = || {
+                    let _metered = budget.account.meter().map(Metered::begin);
+                    work(number);
+                };
+                let result = catch_unwind(AssertUnwindSafe(metered_work));
+                let is_over_budget = allocator::note_excess(budget);
+                if let Err(payload) = result {
+                    let error = match is_over_budget {
+                        true => WorkersError::OverBudget,
+                        false => WorkersError::Panicked(message_of(&*payload)),
+                    };
                     first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 }
             }) {
