@@ -37,7 +37,9 @@ pub(crate) fn run(command: &Compile<'_>, streams: Streams) -> Result<(), Failure
         Signer::System => wasm_engine::system_signing_key()
             .map(Some)
             .map_err(|error| format!("{error}, or compile with --no-sign")),
-        Signer::File(file) => wasm_engine::read_signing_key(*file).map(Some).map_err(|error| error.to_string()),
+        Signer::File(file) => {
+            wasm_engine::read_signing_key(*file).map(Some).map_err(|error| error.to_string())
+        }
         Signer::Nobody => Ok(None),
     };
     config.signing_key(key.map_err(Failure::Input)?);

@@ -593,7 +593,8 @@ fn read_sections(file: &[u8]) -> Result<Sections, ArtifactError> {
             return Err(ArtifactError::Damaged("section header"));
         }
         // The seal alone comes after the section headers, and is all that does.
-        let (least, most) = if number == SEAL { (expected - SEAL_SIZE as u64, expected) } else { (end, shoff) };
+        let (least, most) =
+            if number == SEAL { (expected - SEAL_SIZE as u64, expected) } else { (end, shoff) };
         let section_end =
             offset.checked_add(size).filter(|&section_end| offset >= least && section_end <= most);
         end = section_end.ok_or(ArtifactError::Damaged("section bounds"))?;

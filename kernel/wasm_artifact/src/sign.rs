@@ -92,7 +92,10 @@ impl fmt::Display for KeyError {
         match self {
             KeyError::Line(line) => write!(f, "line {line} is no key; correct or remove it"),
             KeyError::Damaged(line) => {
-                write!(f, "the key in line {line} is damaged; copy the file again, or remove it and make new keys")
+                write!(
+                    f,
+                    "the key in line {line} is damaged; copy the file again, or remove it and make new keys"
+                )
             }
             KeyError::Empty => f.write_str("there is no key in it; make new keys"),
             KeyError::Several => f.write_str("there are several signing keys in it; keep one"),

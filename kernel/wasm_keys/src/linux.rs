@@ -27,7 +27,8 @@ pub fn directory() -> Result<PathBuf, String> {
 /// The path of a file in the directory, if it is there.
 fn existing(name: &str) -> Result<String, String> {
     let path = directory()?.join(name);
-    let text = path.to_str().ok_or_else(|| format!("{}: this is not UTF-8; set WASM_KEYS", path.display()))?;
+    let text =
+        path.to_str().ok_or_else(|| format!("{}: this is not UTF-8; set WASM_KEYS", path.display()))?;
     if path.exists() {
         return Ok(text.to_string());
     }
@@ -58,11 +59,10 @@ pub fn cache_secret() -> Option<[u8; 32]> {
 /// Whether nobody but the user and its owner can read a file. One that is not there or is no file is as good as private.
 pub(crate) fn check_that_it_is_private(path: &str) -> Result<(), String> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() && metadata.mode() & OTHERS != 0 => {
-            Err(format!("{path}: others can read or write this key, mode {:o}; chmod 600 it, or make new keys", {
-                metadata.mode() & 0o777
-            }))
-        }
+        Ok(metadata) if metadata.is_file() && metadata.mode() & OTHERS != 0 => Err(format!(
+            "{path}: others can read or write this key, mode {:o}; chmod 600 it, or make new keys",
+            { metadata.mode() & 0o777 }
+        )),
         _ => Ok(()),
     }
 }
@@ -100,10 +100,12 @@ pub fn make_keys(directory: &Path) -> Result<MadeKeys, String> {
         File::open("/dev/urandom")
             .and_then(|mut random| random.read_exact(&mut seed))
             .map_err(|error| format!("/dev/urandom: {error}; no key can be made without it"))?;
-        let key = SigningKey::from_seed(seed).ok_or("/dev/urandom gives zeros; no key can be made of that")?;
-        let text = format!("# Signs .cwasm files. Whoever has it can run code in your systems: keep it.\n{}\n", {
-            key.secret_line()
-        });
+        let key =
+            SigningKey::from_seed(seed).ok_or("/dev/urandom gives zeros; no key can be made of that")?;
+        let text =
+            format!("# Signs .cwasm files. Whoever has it can run code in your systems: keep it.\n{}\n", {
+                key.secret_line()
+            });
         is_new = create(&signing, 0o600, &text).map_err(|error| failed(&signing, &error))?;
     }
     let key = read_signing_key(&signing.to_string_lossy())?;

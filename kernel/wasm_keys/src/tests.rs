@@ -47,8 +47,13 @@ fn keys_are_made_once_and_are_private() {
     assert_ne!(other, first.key.public_key());
     fs::write(&first.trusted, format!("{other}\n")).unwrap();
     make_keys(&folder.0).unwrap();
-    assert!(!read_trusted_keys(first.trusted.to_str().unwrap()).unwrap().contains(first.key.public_key().as_bytes()));
-    let mut names: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        !read_trusted_keys(first.trusted.to_str().unwrap())
+            .unwrap()
+            .contains(first.key.public_key().as_bytes())
+    );
+    let mut names: Vec<_> =
+        fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["signing.key", "trusted.keys"]);
     let _ = fs::remove_dir_all(std::env::temp_dir().join(format!("wasm_keys-other-{}", std::process::id())));
@@ -68,7 +73,8 @@ fn what_is_wrong_with_a_key_is_said() {
     make_keys(&folder.0).unwrap();
     let (signing, trusted) = (folder.path("signing.key"), folder.path("trusted.keys"));
     let refused = |path: &str| {
-        let errors = [read_signing_key(path).map(drop).unwrap_err(), read_trusted_keys(path).map(drop).unwrap_err()];
+        let errors =
+            [read_signing_key(path).map(drop).unwrap_err(), read_trusted_keys(path).map(drop).unwrap_err()];
         for error in &errors {
             assert!(error.starts_with(path) && error.contains("; ") && error.lines().count() == 1, "{error}");
         }
@@ -76,7 +82,8 @@ fn what_is_wrong_with_a_key_is_said() {
     };
     refused(&folder.path("nothing"));
     refused(folder.0.to_str().unwrap());
-    for (name, content) in [("empty", &b""[..]), ("binary", b"\xff\xfe"), ("large", &[b'\n'; (1 << 20) + 1])] {
+    for (name, content) in [("empty", &b""[..]), ("binary", b"\xff\xfe"), ("large", &[b'\n'; (1 << 20) + 1])]
+    {
         let path = folder.path(name);
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -94,6 +101,10 @@ fn what_is_wrong_with_a_key_is_said() {
     fs::write(&signing, &text[..text.len() - 5]).unwrap();
     let error = make_keys(&folder.0).unwrap_err();
     assert!(error.contains("damaged"), "{error}");
-    assert_eq!(fs::read_to_string(&signing).unwrap(), text[..text.len() - 5], "a damaged key is not replaced");
+    assert_eq!(
+        fs::read_to_string(&signing).unwrap(),
+        text[..text.len() - 5],
+        "a damaged key is not replaced"
+    );
     assert!(make_keys(std::path::Path::new("/proc/nothing")).unwrap_err().contains("WASM_KEYS"));
 }

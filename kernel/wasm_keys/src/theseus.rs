@@ -28,7 +28,9 @@ pub fn boot_public_key() -> Result<PublicKey, String> {
 /// Says what is wrong with them.
 pub fn image_keys() -> Result<TrustedKeys, String> {
     match bootloader_modules::boot_file(TRUSTED_KEYS_FILE) {
-        Some(content) => TrustedKeys::parse(text(TRUSTED_KEYS_FILE, content)?).map_err(failed(TRUSTED_KEYS_FILE)),
+        Some(content) => {
+            TrustedKeys::parse(text(TRUSTED_KEYS_FILE, content)?).map_err(failed(TRUSTED_KEYS_FILE))
+        }
         None => Ok(TrustedKeys::new()),
     }
 }

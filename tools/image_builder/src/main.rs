@@ -180,7 +180,8 @@ fn build_image(options: &Options) -> Outcome<()> {
 fn trusted_keys(files: &[PathBuf]) -> Outcome<String> {
     let mut keys = TrustedKeys::new();
     for file in files {
-        let text = String::from_utf8(read(file)?).map_err(|_| format!("{}: this is no key file", file.display()))?;
+        let text =
+            String::from_utf8(read(file)?).map_err(|_| format!("{}: this is no key file", file.display()))?;
         let found = TrustedKeys::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
         keys.add_all(&found)?;
     }

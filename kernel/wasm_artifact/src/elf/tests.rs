@@ -180,7 +180,10 @@ fn only_what_a_trusted_key_signed_is_read() {
     assert_eq!(with(&|file| file[seal..].copy_from_slice(&other[seal..])), Err(ArtifactError::HashMismatch));
     // A stranger's signature with the signer's name; the signer's with the stranger's name.
     let by_stranger = key(2).sign(&content_hash(&good));
-    assert_eq!(with(&|file| file[seal + HASH_SIZE + PUBLIC_KEY_SIZE..].copy_from_slice(&by_stranger)), forged);
+    assert_eq!(
+        with(&|file| file[seal + HASH_SIZE + PUBLIC_KEY_SIZE..].copy_from_slice(&by_stranger)),
+        forged
+    );
     let named = with(&|file| {
         file[seal + HASH_SIZE..][..PUBLIC_KEY_SIZE].copy_from_slice(key(2).public_key().as_bytes());
     });
