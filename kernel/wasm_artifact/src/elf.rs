@@ -331,7 +331,7 @@ impl Artifact {
     /// As [`Artifact::parse`], for looking at an artifact that is not to be run here, whoever made it.
     ///
     /// # Errors
-    /// As [`Artifact::parse`], but not for signature, target, CPU features and tunables.
+    /// As [`Artifact::parse`], but not for signer, target, CPU features and tunables.
     pub fn parse_for_any_host(file: &[u8]) -> Result<Artifact, ArtifactError> {
         Self::check(file, Trust::Anybody)
     }
@@ -357,7 +357,7 @@ impl Artifact {
 pub enum Trust<'a> {
     /// Those of signers whose public keys this says yes to.
     SignedBy(&'a dyn Fn(&[u8; PUBLIC_KEY_SIZE]) -> bool),
-    /// Everybody's: whoever says so vouches for the file. It must still be whole.
+    /// Everybody's, and nobody's: whoever says so vouches for the file. It must still be whole, and what is signed signed rightly.
     Anybody,
     /// The caller's own: the compiler has just made the file, in memory that nobody else writes to. Not even its hash is looked at.
     JustCompiled,
@@ -469,15 +469,17 @@ fn check_seal(file: &[u8], trust: Trust<'_>) -> Result<(), ArtifactError> {
     if content_hash(file) != seal.hash {
         return Err(damage(file));
     }
-    let Trust::SignedBy(is_trusted) = trust else { return Ok(()) };
-    if !seal.is_signed() {
-        return Err(ArtifactError::Unsigned);
-    }
     let id = || KeyId::of(&seal.public_key);
-    if !is_trusted(&seal.public_key) {
-        return Err(ArtifactError::UnknownKey(id()));
+    match trust {
+        Trust::SignedBy(_) if !seal.is_signed() => return Err(ArtifactError::Unsigned),
+        Trust::SignedBy(is_trusted) if !is_trusted(&seal.public_key) => {
+            return Err(ArtifactError::UnknownKey(id()));
+        }
+        Trust::Anybody if !seal.is_signed() => return Ok(()),
+        _ => {}
     }
-    // Whoever trusts bytes that are no key, or one for which anybody can sign, gets no further either.
+    // A signature must be right, whether it matters or not: so that a file with any byte changed is refused. Whoever trusts bytes that
+    // are no key, or one for which anybody can sign, gets no further either.
     let key = PublicKey::from_bytes(seal.public_key).ok_or_else(|| ArtifactError::Signature(id()))?;
     if key.verifies(&seal.hash, &seal.signature) { Ok(()) } else { Err(ArtifactError::Signature(id())) }
 }
