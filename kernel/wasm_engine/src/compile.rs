@@ -10,11 +10,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{Hash, Hasher};
-use wasm_artifact::CpuFeatures;
 use wasm_artifact::compile::{
     CompileLimits, CompileRequest, CompileService, Features, Progress, RegallocAlgorithm, Settings, Target,
 };
 use wasm_artifact::elf::{ENGINE_VERSION, FORMAT_VERSION};
+use wasm_artifact::{CpuFeatures, Trust};
 
 /// How much the compiler is to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -327,12 +327,12 @@ impl Engine {
     }
 
     /// Compiles a module, in the binary or the text format, to an artifact for
-    /// [`Module::deserialize`].
+    /// [`Module::deserialize`], signed as [`Config::signing_key`] says.
     ///
     /// # Errors
     /// Says what is wrong with the module.
     pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        precompile(self, bytes, true)
+        precompile_signed(self, bytes, true)
     }
 
     /// What has the same hash for two engines if each can load what the other compiles: versions, system, CPU, options.
@@ -362,8 +362,15 @@ impl Hash for Compatibility {
     }
 }
 
-/// Compiles a module to an artifact.
-pub(crate) fn precompile(engine: &Engine, input: &[u8], accept_text: bool) -> Result<Vec<u8>> {
+/// Compiles a module to an artifact, and signs it if the engine does.
+pub(crate) fn precompile_signed(engine: &Engine, input: &[u8], accept_text: bool) -> Result<Vec<u8>> {
+    let mut artifact = precompile(engine, input, accept_text)?;
+    engine.sign(&mut artifact)?;
+    Ok(artifact)
+}
+
+/// Compiles a module to an artifact that nobody has signed.
+fn precompile(engine: &Engine, input: &[u8], accept_text: bool) -> Result<Vec<u8>> {
     engine.with_compiler(input, accept_text, |compiler, request| compiler.compile(request))
 }
 
@@ -385,7 +392,7 @@ pub(crate) fn compile(
         _ => {
             let artifact = compile()?;
             // SAFETY: the compiler has just made it.
-            unsafe { Module::deserialize(engine, artifact) }
+            unsafe { Module::load_own(engine, &artifact, Trust::JustCompiled) }
         }
     }
 }
