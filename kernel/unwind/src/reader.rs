@@ -114,11 +114,29 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    /// The number that lies `offset` bytes after the next byte; `None` beyond the end.
+    #[inline]
+    pub(crate) fn i32_at(&self, offset: usize) -> Option<i32> {
+        if self.remaining() < 4 || offset > self.remaining() - 4 {
+            return None;
+        }
+        // SAFETY: `position + offset + 4 <= length`; see `array`.
+        let value = unsafe { self.bytes.add(self.position + offset).cast::<[u8; 4]>().read() };
+        Some(i32::from_le_bytes(value))
+    }
+
     /// An unsigned LEB128 number; bits beyond the 64th are an error.
+    #[inline]
     pub(crate) fn uleb128(&mut self) -> Result<u64, EhFrameError> {
-        let start = self.position;
-        let mut value = 0u64;
-        let mut shift = 0;
+        // Most have one byte.
+        let first = self.u8()?;
+        if first & 0x80 == 0 { Ok(first.into()) } else { self.long_uleb128(first) }
+    }
+
+    fn long_uleb128(&mut self, first: u8) -> Result<u64, EhFrameError> {
+        let start = self.position - 1;
+        let mut value = u64::from(first & 0x7f);
+        let mut shift = 7;
         loop {
             let byte = self.u8()?;
             let bits = u64::from(byte & 0x7f);
