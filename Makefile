@@ -46,7 +46,7 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat
 
 .PHONY: help setup guests build tools kernel image iso run test test-host test-kernel test-commands test-suite test-iso \
-	compile-archive test-compile bench-compile bench-boot clippy fmt fmt-check doc clean
+	compile-archive test-compile bench-compile bench-boot bench-sandbox clippy fmt fmt-check doc clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -149,6 +149,9 @@ bench-compile: compile-archive ## compiling: speed, code, memory beside Wasmtime
 bench-boot: image iso ## seconds and guest instructions from power-on to the prompt and the first wasm_run; sizes
 	@tests/bench_boot "$(RUN_QEMU)" $(NANO_CORE) $(ARCHIVE) $(ISO)
 	@$(IMAGE_BUILDER) -o $(OUT)/sizes.cpio --sizes
+
+bench-sandbox: image ## what traps, errors and panics cost in the kernel, in guest instructions
+	@$(RUN_QEMU) --kernel $(NANO_CORE) --archive $(ARCHIVE) --icount --smp 1 --timeout 600 --cmd bench_sandbox
 
 clippy: setup ## lint everything, for this machine and for the kernel
 	@$(CARGO) clippy --quiet --all-targets --features wasm_run/compiler $(addprefix -p ,$(HOST_TOOLS) $(HOST_TESTED)) -- -D warnings

@@ -26,11 +26,13 @@ pub fn main(args: Vec<String>) -> isize {
     let task = spawn::new_task_builder(|()| run(), ()).name("bench_sandbox".to_string()).spawn();
     let outcome = task.and_then(|task| task.join());
     match outcome {
-        Ok(ExitValue::Completed(result)) => match result.downcast::<Result<(), String>>().map(|result| *result) {
-            Ok(Ok(())) => 0,
-            Ok(Err(reason)) => failed(&reason),
-            Err(_) => failed("the task returned something else"),
-        },
+        Ok(ExitValue::Completed(result)) => {
+            match result.downcast::<Result<(), String>>().map(|result| *result) {
+                Ok(Ok(())) => 0,
+                Ok(Err(reason)) => failed(&reason),
+                Err(_) => failed("the task returned something else"),
+            }
+        }
         Ok(ExitValue::Killed(reason)) => failed(&reason.to_string()),
         Err(reason) => failed(reason),
     }

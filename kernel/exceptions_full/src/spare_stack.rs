@@ -8,13 +8,11 @@
 use crate::as_called::{called_instead, place_below};
 use crate::fault::{self, INTERRUPT_FLAG};
 use core::arch::naked_asm;
-use core::fmt::Write;
 use core::mem::offset_of;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use cpu::{CpuId, MAX_CPUS};
 use interrupts::SavedRegisters;
-use logger::Sink;
 use task::{ExitableTaskRef, KillReason};
 use unwind::{Cursor, FaultFrame};
 
@@ -92,8 +90,7 @@ unsafe extern "C-unwind" fn end_on_spare_stack(frame: &mut FaultFrame) -> ! {
         overflown.then(|| find_caller(frame, bottom + FaultFrame::STACK_NEEDED..top)).flatten()
     });
     let Some(mut caller) = caller else { end(frame, "its stack is unusable") };
-    // There is nowhere to report a failure to write to.
-    let _ = writeln!(Sink, "its stack is used up: it is unwound from where there was room");
+    panic_wrapper::note(format_args!("its stack is used up: it is unwound from where there was room"));
     let mut frame = frame.clone();
     frame.handler = end_after_overflow;
     // SAFETY: the function whose registers these are had called another one, which together with all further calls is given
@@ -115,8 +112,7 @@ unsafe extern "C-unwind" fn end_at_once(frame: &mut FaultFrame) -> ! {
 
 /// Ends the task as it is.
 fn end(frame: &FaultFrame, why: &str) -> ! {
-    // There is nowhere to report a failure to write to.
-    let _ = writeln!(Sink, "{why}: the task ends without dropping what it owns");
+    panic_wrapper::note(format_args!("{why}: the task ends without dropping what it owns"));
     this_cpus().in_use.store(false, Ordering::Relaxed);
     let reason = KillReason::Exception(frame.vector as u8);
     match task::get_my_current_task().and_then(ExitableTaskRef::obtain_for_unwinder) {

@@ -51,12 +51,19 @@ struct Row {
     cfa_offset: i32,
     /// A bit for each register that has a rule; the others have kept their values.
     ruled: u32,
+    /// Whether some rule may name a register, whose value is then needed although it gets another one.
+    names_registers: bool,
     rules: [Rule; REGISTER_COUNT],
 }
 
 impl Row {
-    const EMPTY: Self =
-        Self { cfa_register: 0, cfa_offset: 0, ruled: 0, rules: [Rule::Undefined; REGISTER_COUNT] };
+    const EMPTY: Self = Self {
+        cfa_register: 0,
+        cfa_offset: 0,
+        ruled: 0,
+        names_registers: false,
+        rules: [Rule::Undefined; REGISTER_COUNT],
+    };
 
     /// Registers beyond those that are followed (vector registers, say) are somebody else's.
     #[inline]
@@ -82,27 +89,12 @@ impl Row {
     }
 }
 
-/// What the unwind tables say about a function.
-pub(crate) struct Function<'a> {
-    /// Addresses of its code.
-    pub(crate) code: Range<usize>,
-    /// Its language-specific data, and the routine that understands them, each the address of the pointer to it if the bit
-    /// for indirection is set in the encoding; 0 if there is none.
-    lsda: usize,
-    personality: usize,
-    personality_encoding: u8,
-    lsda_encoding: u8,
-    /// Who is called by such a function was interrupted, and made no call.
-    pub(crate) is_signal_frame: bool,
-    code_alignment: u64,
-    data_alignment: i64,
-    pointer_encoding: u8,
-    initial: Reader<'a>,
-    program: Reader<'a>,
-}
-
 /// What is common to several functions.
-pub(crate) struct Cie<'a> {
+pub(crate) struct Cie {
+    /// Its place, which tells it from others while their code is loaded.
+    address: usize,
+    /// The routine that understands language-specific data; the address of the pointer to it if the bit for indirection is
+    /// set in the encoding; 0 if there is none.
     personality: usize,
     personality_encoding: u8,
     lsda_encoding: u8,
@@ -111,12 +103,42 @@ pub(crate) struct Cie<'a> {
     is_signal_frame: bool,
     code_alignment: u64,
     data_alignment: i64,
-    initial: Reader<'a>,
+    /// The row at the beginning of each function.
+    initial: Row,
 }
 
-impl<'a> Cie<'a> {
+/// CIEs that were read: a stack's functions have only a few. To be kept for one walk, or as long as one exception is on its
+/// way, during which the code that has its frames on the stack stays loaded.
+pub(crate) struct KnownCies {
+    cies: [Option<Cie>; 4],
+    next: usize,
+}
+
+impl KnownCies {
+    pub(crate) const fn new() -> Self {
+        Self { cies: [const { None }; 4], next: 0 }
+    }
+
+    /// The CIE at `offset` of the section.
+    fn get(&mut self, section: Reader<'_>, offset: usize, text: usize) -> Result<&Cie, EhFrameError> {
+        let address = section.address_of(offset);
+        let known = self.cies.iter().position(|cie| cie.as_ref().is_some_and(|cie| cie.address == address));
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let index = self.next;
+                self.cies[index] = Some(Cie::read(section, offset, text)?);
+                self.next = (index + 1) % self.cies.len();
+                index
+            }
+        };
+        self.cies[index].as_ref().ok_or(EhFrameError::BadCie { offset })
+    }
+}
+
+impl Cie {
     /// Reads the CIE at `offset` of the section. `text` is the base of text-relative pointers.
-    pub(crate) fn read(section: Reader<'a>, offset: usize, text: usize) -> Result<Self, EhFrameError> {
+    pub(crate) fn read(section: Reader<'_>, offset: usize, text: usize) -> Result<Self, EhFrameError> {
         let bad = EhFrameError::BadCie { offset };
         let mut reader = section;
         reader.seek(offset)?;
@@ -141,6 +163,7 @@ impl<'a> Cie<'a> {
             return Err(bad);
         }
         let mut cie = Cie {
+            address: section.address_of(offset),
             personality: 0,
             personality_encoding: PE_OMIT,
             lsda_encoding: PE_OMIT,
@@ -149,43 +172,63 @@ impl<'a> Cie<'a> {
             is_signal_frame: false,
             code_alignment,
             data_alignment,
-            initial: reader,
+            initial: Row::EMPTY,
         };
-        match letters.u8()? {
-            0 => return Ok(cie),
-            b'z' => {}
+        cie.has_augmentation = match letters.u8()? {
+            0 => false,
+            b'z' => true,
             _ => return Err(bad),
-        }
-        cie.has_augmentation = true;
-        let length = reader.uleb128()? as usize;
-        if length > reader.remaining() {
-            return Err(bad);
-        }
-        let end = reader.position() + length;
-        cie.initial = reader;
-        cie.initial.seek(end)?;
-        let mut data = reader.until(end)?;
-        loop {
-            match letters.u8()? {
-                0 => return Ok(cie),
-                b'R' => cie.pointer_encoding = data.u8()?,
-                b'L' => cie.lsda_encoding = data.u8()?,
-                b'P' => {
-                    cie.personality_encoding = data.u8()?;
-                    cie.personality =
-                        data.encoded_pointer(cie.personality_encoding & !PE_INDIRECT, text, 0)?;
+        };
+        if cie.has_augmentation {
+            let length = reader.uleb128()? as usize;
+            if length > reader.remaining() {
+                return Err(bad);
+            }
+            let end = reader.position() + length;
+            let mut data = reader.until(end)?;
+            reader.seek(end)?;
+            loop {
+                match letters.u8()? {
+                    0 => break,
+                    b'R' => cie.pointer_encoding = data.u8()?,
+                    b'L' => cie.lsda_encoding = data.u8()?,
+                    b'P' => {
+                        cie.personality_encoding = data.u8()?;
+                        cie.personality =
+                            data.encoded_pointer(cie.personality_encoding & !PE_INDIRECT, text, 0)?;
+                    }
+                    b'S' => cie.is_signal_frame = true,
+                    b'B' => {}
+                    _ => return Err(bad),
                 }
-                b'S' => cie.is_signal_frame = true,
-                b'B' => {}
-                _ => return Err(bad),
             }
         }
+        // The initial instructions are for the beginning of the function, so all of them count.
+        let mut initial = Row::EMPTY;
+        Machine::new(&cie, &mut initial, 0).run(reader, usize::MAX)?;
+        cie.initial = initial;
+        Ok(cie)
     }
 }
 
+/// What the unwind tables say about a function.
+pub(crate) struct Function<'a> {
+    /// Addresses of its code.
+    pub(crate) code: Range<usize>,
+    /// Its language-specific data; see [`Cie::personality`].
+    lsda: usize,
+    cie: &'a Cie,
+    program: Reader<'a>,
+}
+
 impl<'a> Function<'a> {
-    /// Reads the FDE at `offset` of the section and its CIE. `text` is the base of text-relative pointers.
-    pub(crate) fn read(section: Reader<'a>, offset: usize, text: usize) -> Result<Self, EhFrameError> {
+    /// Reads the FDE at `offset` of the section. `text` is the base of text-relative pointers.
+    pub(crate) fn read(
+        section: Reader<'a>,
+        offset: usize,
+        text: usize,
+        known: &'a mut KnownCies,
+    ) -> Result<Self, EhFrameError> {
         let mut reader = section;
         reader.seek(offset)?;
         let length = reader.u32()? as usize;
@@ -199,7 +242,7 @@ impl<'a> Function<'a> {
             0 => None,
             distance => id_position.checked_sub(distance),
         };
-        let cie = Cie::read(section, cie.ok_or(EhFrameError::BadCie { offset })?, text)?;
+        let cie = known.get(section, cie.ok_or(EhFrameError::BadCie { offset })?, text)?;
         let encoding = cie.pointer_encoding;
         if encoding & PE_INDIRECT != 0 {
             return Err(EhFrameError::UnknownEncoding { offset, encoding });
@@ -223,19 +266,12 @@ impl<'a> Function<'a> {
             }
             reader.seek(program)?;
         }
-        Ok(Self {
-            code: start..end,
-            lsda,
-            personality: cie.personality,
-            personality_encoding: cie.personality_encoding,
-            lsda_encoding: cie.lsda_encoding,
-            is_signal_frame: cie.is_signal_frame,
-            code_alignment: cie.code_alignment,
-            data_alignment: cie.data_alignment,
-            pointer_encoding: encoding,
-            initial: cie.initial,
-            program: reader,
-        })
+        Ok(Self { code: start..end, lsda, cie, program: reader })
+    }
+
+    /// Who is called by such a function was interrupted, and made no call.
+    pub(crate) fn is_signal_frame(&self) -> bool {
+        self.cie.is_signal_frame
     }
 
     /// Address of its personality routine, 0 if it has none.
@@ -244,7 +280,7 @@ impl<'a> Function<'a> {
     /// The tables must be those of code that is loaded.
     pub(crate) unsafe fn personality(&self) -> usize {
         // SAFETY: by the caller, the pointer to the pointer is one of a loaded program.
-        unsafe { follow(self.personality, self.personality_encoding) }
+        unsafe { follow(self.cie.personality, self.cie.personality_encoding) }
     }
 
     /// Address of its language-specific data, 0 if it has none.
@@ -253,52 +289,45 @@ impl<'a> Function<'a> {
     /// As for [`personality`](Self::personality).
     pub(crate) unsafe fn lsda(&self) -> usize {
         // SAFETY: as above.
-        unsafe { follow(self.lsda, self.lsda_encoding) }
+        unsafe { follow(self.lsda, self.cie.lsda_encoding) }
     }
 
     /// The row for the instruction at `pc`.
+    #[cfg(test)]
     fn row(&self, pc: usize) -> Result<Row, EhFrameError> {
-        let mut machine = Machine {
-            row: Row::EMPTY,
-            remembered: [const { MaybeUninit::uninit() }; MAX_REMEMBERED],
-            depth: 0,
-            location: self.code.start,
-            function: self,
-        };
-        // The initial instructions are for the beginning of the function, so all of them count.
-        machine.run(self.initial, usize::MAX, &Row::EMPTY)?;
-        let initial = machine.row;
-        machine.location = self.code.start;
-        machine.run(self.program, pc, &initial)?;
-        Ok(machine.row)
+        let mut row = self.cie.initial;
+        Machine::new(self.cie, &mut row, self.code.start).run(self.program, pc)?;
+        Ok(row)
     }
 
-    /// The registers of the caller, as they will be when a call that the function made at `pc` (one of the bytes of the call)
-    /// has returned to it with `registers`, and it has returned in turn. If nobody has called it, the instruction pointer is 0.
+    /// Makes of `registers`, which are those that the function will have when a call has returned to it that it made at `pc`
+    /// (one of the bytes of the call), those that its caller will have when it has returned in turn. If nobody has called it,
+    /// the instruction pointer is 0.
     ///
     /// # Safety
     /// `registers` must be those of a call in progress of this function: what they and the tables point to is read.
-    pub(crate) unsafe fn step(&self, registers: &Registers, pc: usize) -> Result<Registers, EhFrameError> {
-        let row = self.row(pc)?;
+    #[inline]
+    pub(crate) unsafe fn step(&self, registers: &mut Registers, pc: usize) -> Result<(), EhFrameError> {
+        let mut row = self.cie.initial;
+        Machine::new(self.cie, &mut row, self.code.start).run(self.program, pc)?;
         let cfa = registers.0[usize::from(row.cfa_register)].wrapping_add_signed(row.cfa_offset as isize);
-        let mut caller = registers.clone();
-        caller.0[RSP] = cfa;
-        caller.0[RIP] = 0;
+        let before = row.names_registers.then(|| registers.clone());
+        registers.0[RSP] = cfa;
+        registers.0[RIP] = 0;
         let mut left = row.ruled;
         while left != 0 {
             let register = left.trailing_zeros() as usize;
             left &= left - 1;
             let near_cfa = |offset: i32| cfa.wrapping_add_signed(offset as isize);
-            caller.0[register] = match row.rules[register] {
+            registers.0[register] = match (row.rules[register], &before) {
                 // SAFETY: where the tables say that a register was saved, there is stack; see the function's contract.
-                Rule::Offset(offset) => unsafe { (near_cfa(offset) as *const usize).read_unaligned() },
-                Rule::ValOffset(offset) => near_cfa(offset),
-                Rule::Register(other) => registers.0[usize::from(other)],
-                Rule::Undefined if register == RIP => 0,
-                Rule::Undefined => registers.0[register],
+                (Rule::Offset(offset), _) => unsafe { (near_cfa(offset) as *const usize).read_unaligned() },
+                (Rule::ValOffset(offset), _) => near_cfa(offset),
+                (Rule::Register(other), Some(before)) => before.0[usize::from(other)],
+                (Rule::Register(_) | Rule::Undefined, _) => continue,
             };
         }
-        Ok(caller)
+        Ok(())
     }
 }
 
@@ -314,19 +343,24 @@ unsafe fn follow(pointer: usize, encoding: u8) -> usize {
     unsafe { (pointer as *const usize).read_unaligned() }
 }
 
-/// What runs a function's program.
-struct Machine<'f, 'a> {
-    row: Row,
+/// What runs a program.
+struct Machine<'f> {
+    row: &'f mut Row,
     /// The first `depth` are initialised.
     remembered: [MaybeUninit<Row>; MAX_REMEMBERED],
     depth: usize,
     location: usize,
-    function: &'f Function<'a>,
+    cie: &'f Cie,
 }
 
-impl Machine<'_, '_> {
+impl<'f> Machine<'f> {
+    #[inline]
+    fn new(cie: &'f Cie, row: &'f mut Row, location: usize) -> Self {
+        Self { row, remembered: [const { MaybeUninit::uninit() }; MAX_REMEMBERED], depth: 0, location, cie }
+    }
+
     /// Runs `program` up to the last row that holds at `pc`.
-    fn run(&mut self, mut program: Reader<'_>, pc: usize, initial: &Row) -> Result<(), EhFrameError> {
+    fn run(&mut self, mut program: Reader<'_>, pc: usize) -> Result<(), EhFrameError> {
         while program.remaining() > 0 {
             let at = program.position();
             let instruction = program.u8()?;
@@ -339,10 +373,10 @@ impl Machine<'_, '_> {
                     let offset = self.factored(offset, at)?;
                     self.row.set(register, Rule::Offset(offset));
                 }
-                (0xc0, register) => self.row.restore(register, initial),
+                (0xc0, register) => self.row.restore(register, &self.cie.initial),
                 (_, 0x00) => {}
                 (_, 0x01) => {
-                    self.location = program.encoded_pointer(self.function.pointer_encoding, 0, 0)?;
+                    self.location = program.encoded_pointer(self.cie.pointer_encoding, 0, 0)?;
                 }
                 (_, 0x02) => self.advance(u64::from(program.u8()?)),
                 (_, 0x03) => self.advance(u64::from(program.u16()?)),
@@ -352,22 +386,23 @@ impl Machine<'_, '_> {
                     let offset = self.factored(offset, at)?;
                     self.row.set(register, Rule::Offset(offset));
                 }
-                (_, 0x06) => self.row.restore(program.uleb128()?, initial),
+                (_, 0x06) => self.row.restore(program.uleb128()?, &self.cie.initial),
                 (_, 0x07) => self.row.set(program.uleb128()?, Rule::Undefined),
                 (_, 0x08) => self.row.keep(program.uleb128()?),
                 (_, 0x09) => {
                     let (register, other) = (program.uleb128()?, program.uleb128()?);
                     self.row.set(register, Rule::Register(followed(other, at)?));
+                    self.row.names_registers = true;
                 }
                 (_, 0x0a) => {
                     let place = self.remembered.get_mut(self.depth);
-                    place.ok_or(EhFrameError::BadProgram { offset: at })?.write(self.row);
+                    place.ok_or(EhFrameError::BadProgram { offset: at })?.write(*self.row);
                     self.depth += 1;
                 }
                 (_, 0x0b) => {
                     self.depth = self.depth.checked_sub(1).ok_or(EhFrameError::BadProgram { offset: at })?;
                     // SAFETY: it was below `depth`, hence written.
-                    self.row = unsafe { self.remembered[self.depth].assume_init() };
+                    *self.row = unsafe { self.remembered[self.depth].assume_init() };
                 }
                 (_, 0x0c) => {
                     self.row.cfa_register = followed(program.uleb128()?, at)?;
@@ -406,13 +441,13 @@ impl Machine<'_, '_> {
 
     #[inline]
     fn advance(&mut self, delta: u64) {
-        let delta = delta.wrapping_mul(self.function.code_alignment);
+        let delta = delta.wrapping_mul(self.cie.code_alignment);
         self.location = self.location.wrapping_add(delta as usize);
     }
 
     #[inline]
     fn factored(&self, offset: i64, at: usize) -> Result<i32, EhFrameError> {
-        small(offset.wrapping_mul(self.function.data_alignment), at)
+        small(offset.wrapping_mul(self.cie.data_alignment), at)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use core::arch::naked_asm;
 
-use crate::cfi::{Function, REGISTER_COUNT, RIP, RSP, Registers};
+use crate::cfi::{Function, KnownCies, REGISTER_COUNT, RIP, RSP, Registers};
 use crate::{EhFrameError, FaultFrame, find_function};
 
 /// A call in progress, or an interrupted function: its registers as they will be when it goes on.
@@ -62,8 +62,8 @@ impl Cursor {
 
     /// The unwind tables of the function; `None` if there are none, or no function.
     #[inline]
-    pub(crate) fn function(&self) -> Option<Function<'static>> {
-        if self.instruction_pointer() == 0 { None } else { find_function(self.lookup_address()) }
+    pub(crate) fn function<'a>(&self, known: &'a mut KnownCies) -> Option<Function<'a>> {
+        if self.instruction_pointer() == 0 { None } else { find_function(self.lookup_address(), known) }
     }
 
     /// Goes on to the caller of `function`, which is what [`Self::function`] gave.
@@ -72,9 +72,10 @@ impl Cursor {
     /// As for [`go_to_caller`](Self::go_to_caller).
     #[inline]
     pub(crate) unsafe fn leave(&mut self, function: &Function<'_>) -> Result<(), EhFrameError> {
+        let pc = self.lookup_address();
         // SAFETY: by the caller.
-        self.registers = unsafe { function.step(&self.registers, self.lookup_address())? };
-        self.is_interrupted = function.is_signal_frame;
+        unsafe { function.step(&mut self.registers, pc)? };
+        self.is_interrupted = function.is_signal_frame();
         Ok(())
     }
 
@@ -84,7 +85,8 @@ impl Cursor {
     /// The stack that the cursor is in must be readable, and nobody may use it meanwhile, except below the function that the
     /// cursor is at.
     pub unsafe fn go_to_caller(&mut self) -> bool {
-        let Some(function) = self.function() else { return false };
+        let mut known = KnownCies::new();
+        let Some(function) = self.function(&mut known) else { return false };
         // SAFETY: by the caller.
         unsafe { self.leave(&function) }.is_ok() && self.instruction_pointer() != 0
     }

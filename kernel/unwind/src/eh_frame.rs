@@ -20,8 +20,7 @@ use core::{fmt, ops::Range};
 
 use crate::cfi::Cie;
 use crate::reader::{
-    PE_DATAREL, PE_INDIRECT, PE_OMIT, PE_SDATA4, PE_SDATA8, PE_TEXTREL, PE_UDATA4, PE_UDATA8,
-    Reader,
+    PE_DATAREL, PE_INDIRECT, PE_OMIT, PE_SDATA4, PE_SDATA8, PE_TEXTREL, PE_UDATA4, PE_UDATA8, Reader,
 };
 
 /// Bytes before the first entry of a table made by [`build_eh_frame_hdr`].
@@ -333,27 +332,27 @@ impl<'a> EhFrameHdr<'a> {
             // What linkers and `build_eh_frame_hdr` make. Written out, since this is what a look-up spends its time with.
             PE_SDATA4 => {
                 let wanted = pc.wrapping_sub(self.base) as isize;
-                let start = |index: usize| self.entries.i32_at(index * 8).map(|start| start as isize);
-                self.partition_point(|index| Some(start(index)? <= wanted))?
+                // SAFETY: `parse` has checked that there are `count` entries of this size.
+                self.partition_point(|index| unsafe { self.entries.i32_at(index * 8) } as isize <= wanted)
             }
-            _ => self.partition_point(|index| Some(self.entry(index).ok()?.0 <= pc))?,
+            _ => self.partition_point(|index| self.entry(index).is_ok_and(|(start, _)| start <= pc)),
         };
         self.entry(after.checked_sub(1)?).ok().map(|(_, fde)| fde)
     }
 
     /// Number of entries, from the first on, of which `is_before` says so.
     #[inline]
-    fn partition_point(&self, is_before: impl Fn(usize) -> Option<bool>) -> Option<usize> {
+    fn partition_point(&self, is_before: impl Fn(usize) -> bool) -> usize {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low + (high - low) / 2;
-            if is_before(middle)? {
+            if is_before(middle) {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        Some(low)
+        low
     }
 }
 

@@ -10,7 +10,7 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use crate::cfi::Registers;
+use crate::cfi::{KnownCies, Registers};
 use crate::cursor::{Cursor, with_registers};
 use crate::personality::{Wish, wish};
 
@@ -32,6 +32,7 @@ type Payload = Box<dyn Any + Send>;
 struct Object {
     class: Class,
     payload: Payload,
+    known: KnownCies,
 }
 
 /// One of the static objects.
@@ -59,7 +60,7 @@ impl Object {
             place = spare.object.get().cast();
         }
         // SAFETY: the memory is ours, of the right size and alignment.
-        unsafe { place.write(Self { class, payload }) };
+        unsafe { place.write(Self { class, payload, known: KnownCies::new() }) };
         Ok(place)
     }
 
@@ -162,15 +163,15 @@ struct Throw {
 unsafe extern "C-unwind" fn raise(registers: &mut Registers, throw: *mut u8) {
     // SAFETY: the pointer that `throw` handed over, which is unused meanwhile.
     let throw = unsafe { &mut *throw.cast::<Throw>() };
-    // SAFETY: the object is alive.
-    let class = unsafe { (*throw.object).class };
+    // SAFETY: the object is alive, and this task's.
+    let Object { class, known, .. } = unsafe { &mut *throw.object };
     let mut cursor = Cursor::new(registers.clone());
     loop {
-        let Some(function) = cursor.function() else {
+        let Some(function) = cursor.function(known) else {
             throw.failure = UnwindFailure::NotCaught;
             return;
         };
-        match wish(&cursor, &function, class) {
+        match wish(&cursor, &function, *class) {
             Ok(Wish::Catch(_)) => break,
             Ok(_) => {}
             Err(_) => return,
@@ -190,10 +191,10 @@ unsafe extern "C-unwind" fn raise(registers: &mut Registers, throw: *mut u8) {
 /// The stack must be the current task's, from the frame on that throws or has dropped its values; it is given up as far as
 /// the landing pad. `object` is given away.
 unsafe fn unwind(mut cursor: Cursor, object: *mut Object) {
-    // SAFETY: the object is alive.
-    let class = unsafe { (*object).class };
-    while let Some(function) = cursor.function() {
-        match wish(&cursor, &function, class) {
+    // SAFETY: the object is alive, and this task's.
+    let Object { class, known, .. } = unsafe { &mut *object };
+    while let Some(function) = cursor.function(known) {
+        match wish(&cursor, &function, *class) {
             // SAFETY: the landing pad is what the function wants, and the object what landing pads of Rust expect.
             Ok(Wish::Cleanup(landing_pad) | Wish::Catch(landing_pad)) => unsafe {
                 cursor.land(landing_pad, object.cast())

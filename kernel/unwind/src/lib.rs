@@ -60,7 +60,7 @@ mod personality;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use cfi::Function;
+use cfi::{Function, KnownCies};
 use reader::Reader;
 use registry::{CodeRange, Entry, INITIAL_CAPACITY, Registry};
 
@@ -72,8 +72,7 @@ pub use {
     backtrace::{Frame, backtrace},
     cursor::Cursor,
     exception::{
-        UnwindFailed, UnwindFailure, catch_unwind, panic_depth, start_unwinding,
-        start_unwinding_from_fault,
+        UnwindFailed, UnwindFailure, catch_unwind, panic_depth, start_unwinding, start_unwinding_from_fault,
     },
     fault::{FaultEntry, FaultFrame, FaultHandler, fault_entry_address},
 };
@@ -183,11 +182,11 @@ pub fn code_range_containing(pc: usize) -> Option<Range<usize>> {
 ///
 /// As with any look-up, the code must not be deregistered meanwhile: it is the caller's, or on the caller's stack.
 pub fn function_containing(pc: usize) -> Option<Range<usize>> {
-    find_function(pc).map(|function| function.code)
+    find_function(pc, &mut KnownCies::new()).map(|function| function.code)
 }
 
 /// What the unwind tables say about the function that `pc` lies in.
-fn find_function(pc: usize) -> Option<Function<'static>> {
+fn find_function(pc: usize, known: &mut KnownCies) -> Option<Function<'_>> {
     let range = REGISTRY.find(pc)?;
     // SAFETY: who registered the tables promised that they are readable while `pc`'s code is registered, and it is while
     // someone executes it or is called by it.
@@ -197,7 +196,7 @@ fn find_function(pc: usize) -> Option<Function<'static>> {
     let offset = header.find(pc)?.checked_sub(header.eh_frame)?;
     // SAFETY: the table refers to an FDE within `.eh_frame`, whose own length fields delimit what is read.
     let section = unsafe { Reader::from_raw(header.eh_frame) };
-    let function = Function::read(section, offset, range.text.start).ok()?;
+    let function = Function::read(section, offset, range.text.start, known).ok()?;
     function.code.contains(&pc).then_some(function)
 }
 

@@ -35,6 +35,7 @@ extern crate alloc;
 pub mod error;
 pub mod externref;
 
+mod backtrace;
 mod cache;
 mod code_builder;
 mod compile;
@@ -59,6 +60,7 @@ mod v128;
 mod values;
 mod vm;
 
+pub use backtrace::{FrameInfo, MixedBacktrace, MixedFrame, WasmBacktrace};
 pub use cache::{Cache, CacheConfig, CacheEntry, CachedModule, Cleared};
 pub use code_builder::CodeBuilder;
 pub use compile::OptLevel;
@@ -81,7 +83,6 @@ pub use module::{FilePath, Module, ModuleExport, read_file};
 pub use shared_memory::SharedMemory;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, StoreInner};
 pub use table::Table;
-pub use trap::{FrameInfo, WasmBacktrace};
 pub use types::{
     ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType, MemoryTypeBuilder,
     Mutability, RefType, TableType, ValType,

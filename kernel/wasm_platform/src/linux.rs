@@ -19,6 +19,14 @@ pub(crate) use workers::{Account, run_workers};
 /// The name under which artifacts for this platform are compiled.
 pub const OPERATING_SYSTEM: &str = "linux";
 
+/// Whether all code of the host keeps frame pointers. The standard library as it is distributed does not.
+pub const HOST_KEEPS_FRAME_POINTERS: bool = false;
+
+/// Calls `f` with a name for the code of the host at `address`, if one is known: none is.
+pub fn symbolize(_address: usize, _f: &mut dyn FnMut(&dyn core::fmt::Display)) -> bool {
+    false
+}
+
 /// Size of a page in bytes.
 pub fn page_size() -> usize {
     static SIZE: OnceLock<usize> = OnceLock::new();

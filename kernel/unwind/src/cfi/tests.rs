@@ -22,18 +22,19 @@ fn rows_of_all_functions_are_those_that_gimli_finds() {
     let bases = BaseAddresses::default().set_eh_frame(image.eh_frame_address as u64);
     let mut entries = eh_frame.entries(&bases);
     let (mut functions, mut rows, mut expressions) = (0, 0, 0);
+    let mut known = KnownCies::new();
     while let Some(entry) = entries.next().unwrap() {
         let gimli::CieOrFde::Fde(partial) = entry else { continue };
         let fde = partial.parse(EhFrame::cie_from_offset).unwrap();
-        let function = Function::read(section, fde.offset(), image.text.start).unwrap();
+        let function = Function::read(section, fde.offset(), image.text.start, &mut known).unwrap();
         assert_eq!(function.code, fde.initial_address() as usize..fde.end_address() as usize);
-        assert_eq!(function.is_signal_frame, fde.is_signal_trampoline());
+        assert_eq!(function.is_signal_frame(), fde.is_signal_trampoline());
         let direct = |pointer: Option<gimli::Pointer>| match pointer {
             Some(gimli::Pointer::Direct(address) | gimli::Pointer::Indirect(address)) => address as usize,
             None => 0,
         };
         assert_eq!(function.lsda, direct(fde.lsda()));
-        assert_eq!(function.personality, direct(fde.personality()));
+        assert_eq!(function.cie.personality, direct(fde.personality()));
         functions += 1;
         let mut context = UnwindContext::new();
         let mut table = fde.rows(&eh_frame, &bases, &mut context).unwrap();
@@ -62,21 +63,20 @@ fn rows_of_all_functions_are_those_that_gimli_finds() {
     assert!(expressions < 3, "{expressions}");
 }
 
+/// What functions have in common that begin with these call frame instructions.
+fn cie(initial: &[u8]) -> Result<Cie, EhFrameError> {
+    let mut bytes = vec![0; 4];
+    // Version, no augmentation, alignments of 1 and -8, the return address.
+    bytes.extend([0, 0, 0, 0, 1, 0, 1, 0x78, 16]);
+    bytes.extend(initial);
+    let length = bytes.len() as u32 - 4;
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    Cie::read(Reader::new(&bytes, 0), 0, 0)
+}
+
 /// A function from 0x1000 to 0x2000 with this program of call frame instructions.
-fn function(initial: &'static [u8], program: &'static [u8]) -> Function<'static> {
-    Function {
-        code: 0x1000..0x2000,
-        lsda: 0,
-        personality: 0,
-        personality_encoding: PE_OMIT,
-        lsda_encoding: PE_OMIT,
-        is_signal_frame: false,
-        code_alignment: 1,
-        data_alignment: -8,
-        pointer_encoding: PE_ABSPTR,
-        initial: Reader::new(initial, 0),
-        program: Reader::new(program, 0),
-    }
+fn function<'a>(cie: &'a Cie, program: &'a [u8]) -> Function<'a> {
+    Function { code: 0x1000..0x2000, lsda: 0, cie, program: Reader::new(program, 0) }
 }
 
 /// As every function begins: the CFA is rsp + 8, and the return address 8 below it.
@@ -90,12 +90,16 @@ fn a_step_takes_the_caller_s_registers_from_where_they_are() {
     registers.0[6] = 6;
     registers.0[12] = 12;
     // push rbp at 1, push rbx at 2; r12 is in rax, r13 is the CFA - 16; r14 is restored to what it was at the beginning.
-    let program: &[u8] = &[
-        0x41, 0x0e, 16, 0x86, 2, 0x41, 0x0e, 24, 0x83, 3, 0x09, 12, 6, 0x14, 13, 2, 0x8e, 4, 0xce,
-    ];
-    let function = function(INITIAL, program);
-    // SAFETY: the stack is the array.
-    let step = |pc| unsafe { function.step(&registers, pc) }.unwrap().0;
+    let program: &[u8] =
+        &[0x41, 0x0e, 16, 0x86, 2, 0x41, 0x0e, 24, 0x83, 3, 0x09, 12, 6, 0x14, 13, 2, 0x8e, 4, 0xce];
+    let cie = cie(INITIAL).unwrap();
+    let function = function(&cie, program);
+    let step = |pc| {
+        let mut registers = registers.clone();
+        // SAFETY: the stack is the array.
+        unsafe { function.step(&mut registers, pc) }.unwrap();
+        registers.0
+    };
     let at_entry = step(0x1000);
     assert_eq!((at_entry[RIP], at_entry[RSP] - registers.0[RSP], at_entry[6]), (11, 8, 6));
     let after_push = step(0x1001);
@@ -108,17 +112,18 @@ fn a_step_takes_the_caller_s_registers_from_where_they_are() {
 #[test]
 fn states_are_remembered_and_restored() {
     let program: &[u8] = &[0x0a, 0x41, 0x0e, 16, 0x0a, 0x41, 0x0e, 32, 0x41, 0x0b, 0x41, 0x0b];
-    let function = function(INITIAL, program);
+    let cie = cie(INITIAL).unwrap();
+    let function = function(&cie, program);
     let offsets = [0x1000, 0x1001, 0x1002, 0x1003, 0x1004].map(|pc| function.row(pc).unwrap().cfa_offset);
     assert_eq!(offsets, [8, 16, 32, 16, 8]);
 }
 
 #[test]
 fn an_undefined_return_address_ends_the_stack() {
-    let registers = Registers([1; REGISTER_COUNT]);
+    let mut registers = Registers([1; REGISTER_COUNT]);
     // SAFETY: nothing is read.
-    let caller = unsafe { function(INITIAL, &[0x07, 16]).step(&registers, 0x1000) }.unwrap();
-    assert_eq!(caller.0[RIP], 0);
+    unsafe { function(&cie(INITIAL).unwrap(), &[0x07, 16]).step(&mut registers, 0x1000) }.unwrap();
+    assert_eq!(registers.0[RIP], 0);
 }
 
 #[test]
@@ -134,7 +139,8 @@ fn programs_that_make_no_sense_are_errors() {
         &[0x0e, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01],
     ];
     for program in bad {
-        assert!(function(INITIAL, program).row(0x1000).is_err(), "{program:x?}");
+        assert!(function(&cie(INITIAL).unwrap(), program).row(0x1000).is_err(), "{program:x?}");
+        assert!(cie(program).is_err(), "{program:x?}");
     }
 }
 
@@ -155,7 +161,8 @@ fn any_bytes_are_read_without_panic() {
         }
         bytes.truncate(1 + random() as usize % bytes.len());
         let section = Reader::new(&bytes, image.eh_frame_address);
-        if let Ok(function) = Function::read(section, random() as usize % 2000, 0) {
+        let mut known = KnownCies::new();
+        if let Ok(function) = Function::read(section, random() as usize % 2000, 0, &mut known) {
             let _ = function.row(function.code.start.wrapping_add(random() as usize % 100));
         }
         let offset = if round % 2 == 0 { 0 } else { random() as usize % 2000 };
