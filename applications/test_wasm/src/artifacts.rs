@@ -78,6 +78,7 @@ pub(crate) fn altered(name: &str, change: impl FnOnce(&mut EngineInfo)) -> Vec<u
         address_map: section(".wasmc.addrmap"),
         functions: section(".wasmc.funcs"),
         names: section(".wasmc.names"),
+        debug_info: &[],
         rodata: section(".rodata.wasm"),
     };
     wasm_artifact::elf::write(&parts).expect("there is memory for it")

@@ -5,7 +5,7 @@ use crate::progress::ProgressLine;
 use crate::{Failure, Streams, one_line};
 use alloc::format;
 use core::fmt::Display;
-use wasm_engine::{Config, Engine};
+use wasm_engine::{Config, Engine, WasmBacktraceDetails};
 use wasm_platform::files;
 
 impl How<'_> {
@@ -16,6 +16,10 @@ impl How<'_> {
         if let Some((cpu, _)) = self.cpu {
             config.target_cpu(cpu);
         }
+        config.wasm_backtrace_details(match self.no_debug_info {
+            true => WasmBacktraceDetails::Disable,
+            false => WasmBacktraceDetails::Enable,
+        });
         // Programs compiled for threads have one; with a single thread it is as good as any other memory.
         config.shared_memory(true);
         config

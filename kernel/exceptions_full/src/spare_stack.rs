@@ -85,12 +85,16 @@ unsafe extern "C-unwind" fn end_on_spare_stack(frame: &mut FaultFrame) -> ! {
     panic_wrapper::report_fault(frame);
     let bounds = task::with_current_task(|task| task.stack_bounds());
     let caller = bounds.ok().and_then(|(bottom, top)| {
-        // With any other stack pointer there are no frames that could be walked.
-        let overflown = (bottom.saturating_sub(OVERSHOOT)..top).contains(&(frame.rsp as usize));
-        overflown.then(|| find_caller(frame, bottom + FaultFrame::STACK_NEEDED..top)).flatten()
+        // A function that keeps a frame pointer, as all of the kernel's do, is found by that, whatever became of its stack
+        // pointer. With neither there are no frames that could be walked.
+        let can_be_walked = (bottom.saturating_sub(OVERSHOOT)..top).contains(&(frame.rsp as usize))
+            || (bottom..top).contains(&(frame.rbp as usize)) && fault::is_code(frame.rip);
+        can_be_walked.then(|| find_caller(frame, bottom + FaultFrame::STACK_NEEDED..top)).flatten()
     });
     let Some(mut caller) = caller else { end(frame, "its stack is unusable") };
-    panic_wrapper::note(format_args!("its stack is used up: it is unwound from where there was room"));
+    panic_wrapper::note(format_args!(
+        "its stack is used up or its stack pointer lost: it is unwound from where there was room"
+    ));
     let mut frame = frame.clone();
     frame.handler = end_after_overflow;
     // SAFETY: the function whose registers these are had called another one, which together with all further calls is given

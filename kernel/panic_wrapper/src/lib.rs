@@ -54,6 +54,46 @@ static ALLOWANCE: Allowance = Allowance::new();
 #[thread_local]
 static REPORTED: Cell<bool> = Cell::new(false);
 
+/// Where the current task's functions were at its latest panic, innermost first; 0 behind the last.
+#[thread_local]
+static LATEST: [Cell<usize>; MAX_FRAMES] = [const { Cell::new(0) }; MAX_FRAMES];
+
+/// Calls `f` with an address in each function that was running when the current task panicked last, the innermost first, from the
+/// one on that panicked: at most 64. They are return addresses less one, of code that may have been unloaded since.
+pub fn latest_panic(f: &mut dyn FnMut(usize)) {
+    LATEST.iter().map(Cell::get).take_while(|address| *address != 0).for_each(f);
+}
+
+/// Takes note of the functions that are running, by their frame pointers: some ten instructions for each.
+#[inline(never)]
+fn note_frames() {
+    let Ok((bottom, top)) = task::with_current_task(|task| task.stack_bounds()) else { return };
+    let frame_pointer: usize;
+    // SAFETY: copying a register has no effect.
+    unsafe {
+        core::arch::asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack, preserves_flags))
+    };
+    let handler = unwind::function_containing(panic_entry::panic_handler_address()).unwrap_or(0..0);
+    let mut number = 0;
+    // SAFETY: the task's own stack, mapped from end to end, above this function's frame.
+    unsafe {
+        stack_trace::walk_frame_pointers(frame_pointer, bottom..top, &mut |_, return_address| {
+            let address = return_address.wrapping_sub(1);
+            if handler.contains(&address) {
+                // So far it was those who deal with the panic.
+                number = 0;
+                return ControlFlow::Continue(());
+            }
+            LATEST[number].set(address);
+            number += 1;
+            if number < MAX_FRAMES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+    }
+    if let Some(end) = LATEST.get(number) {
+        end.set(0);
+    }
+}
+
 /// Makes panics of tasks end the task instead of the machine. To be called when there are tasks.
 pub fn init() {
     panic_entry::set_panic_hook(panic_hook);
@@ -81,6 +121,7 @@ fn panic_hook(info: &PanicInfo<'_>) {
         let _ = writeln!(Sink, "the report of a panic has panicked itself: {}", Place(info));
         end_task(KillReason::Panic(PanicInfoOwned::default()));
     }
+    note_frames();
     if may_report() {
         let nested = if unwind::panic_depth() > 0 { ", while it unwinds," } else { "" };
         report(format_args!("panicked{nested} {}: {}", Place(info), info.message()));

@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use crate::cfi::{KnownCies, Registers};
+use crate::cfi::{Known, Registers};
 use crate::cursor::{Cursor, with_registers};
 
 /// A call in progress.
@@ -39,7 +39,7 @@ pub fn backtrace(f: &mut dyn FnMut(&Frame) -> ControlFlow<()>) {
         // The first frame is that of `backtrace`.
         // SAFETY: here and below, the stack is this task's own, whose frames stay while this function runs.
         let mut goes_on = unsafe { cursor.go_to_caller() };
-        let mut known = KnownCies::new();
+        let mut known = Known::new();
         while goes_on {
             let function = cursor.function(&mut known);
             let frame = Frame {

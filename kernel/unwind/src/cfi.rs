@@ -14,6 +14,7 @@ use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use crate::EhFrameError;
+use crate::eh_frame::EhFrameHdr;
 use crate::reader::{PE_ABSPTR, PE_INDIRECT, PE_OMIT, Reader};
 
 /// Number of registers that are followed: the 16 general ones and the instruction pointer.
@@ -107,16 +108,18 @@ pub(crate) struct Cie {
     initial: Row,
 }
 
-/// CIEs that were read: a stack's functions have only a few. To be kept for one walk, or as long as one exception is on its
+/// Tables that were read: a stack's functions have only a few. To be kept for one walk, or as long as one exception is on its
 /// way, during which the code that has its frames on the stack stays loaded.
-pub(crate) struct KnownCies {
+pub(crate) struct Known {
+    /// The code that was last looked up in, and its table.
+    pub(crate) latest: Option<(Range<usize>, EhFrameHdr<'static>)>,
     cies: [Option<Cie>; 4],
     next: usize,
 }
 
-impl KnownCies {
+impl Known {
     pub(crate) const fn new() -> Self {
-        Self { cies: [const { None }; 4], next: 0 }
+        Self { latest: None, cies: [const { None }; 4], next: 0 }
     }
 
     /// The CIE at `offset` of the section.
@@ -227,7 +230,7 @@ impl<'a> Function<'a> {
         section: Reader<'a>,
         offset: usize,
         text: usize,
-        known: &'a mut KnownCies,
+        known: &'a mut Known,
     ) -> Result<Self, EhFrameError> {
         let mut reader = section;
         reader.seek(offset)?;

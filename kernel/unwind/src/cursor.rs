@@ -3,7 +3,7 @@
 
 use core::arch::naked_asm;
 
-use crate::cfi::{Function, KnownCies, REGISTER_COUNT, RIP, RSP, Registers};
+use crate::cfi::{Function, Known, REGISTER_COUNT, RIP, RSP, Registers};
 use crate::{EhFrameError, FaultFrame, find_function};
 
 /// A call in progress, or an interrupted function: its registers as they will be when it goes on.
@@ -62,7 +62,7 @@ impl Cursor {
 
     /// The unwind tables of the function; `None` if there are none, or no function.
     #[inline]
-    pub(crate) fn function<'a>(&self, known: &'a mut KnownCies) -> Option<Function<'a>> {
+    pub(crate) fn function<'a>(&self, known: &'a mut Known) -> Option<Function<'a>> {
         if self.instruction_pointer() == 0 { None } else { find_function(self.lookup_address(), known) }
     }
 
@@ -85,7 +85,7 @@ impl Cursor {
     /// The stack that the cursor is in must be readable, and nobody may use it meanwhile, except below the function that the
     /// cursor is at.
     pub unsafe fn go_to_caller(&mut self) -> bool {
-        let mut known = KnownCies::new();
+        let mut known = Known::new();
         let Some(function) = self.function(&mut known) else { return false };
         // SAFETY: by the caller.
         unsafe { self.leave(&function) }.is_ok() && self.instruction_pointer() != 0

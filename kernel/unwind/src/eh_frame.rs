@@ -265,6 +265,7 @@ pub fn build_eh_frame_hdr(
 }
 
 /// An `.eh_frame_hdr`, ours or a linker's, ready to be searched.
+#[derive(Clone, Copy)]
 pub(crate) struct EhFrameHdr<'a> {
     /// At the first entry.
     entries: Reader<'a>,

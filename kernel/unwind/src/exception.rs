@@ -10,7 +10,7 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use crate::cfi::{KnownCies, Registers};
+use crate::cfi::{Known, Registers};
 use crate::cursor::{Cursor, with_registers};
 use crate::personality::{Wish, wish};
 
@@ -32,7 +32,7 @@ type Payload = Box<dyn Any + Send>;
 struct Object {
     class: Class,
     payload: Payload,
-    known: KnownCies,
+    known: Known,
 }
 
 /// One of the static objects.
@@ -60,7 +60,7 @@ impl Object {
             place = spare.object.get().cast();
         }
         // SAFETY: the memory is ours, of the right size and alignment.
-        unsafe { place.write(Self { class, payload, known: KnownCies::new() }) };
+        unsafe { place.write(Self { class, payload, known: Known::new() }) };
         Ok(place)
     }
 

@@ -60,7 +60,8 @@ mod personality;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use cfi::{Function, KnownCies};
+use cfi::{Function, Known};
+use eh_frame::EhFrameHdr;
 use reader::Reader;
 use registry::{CodeRange, Entry, INITIAL_CAPACITY, Registry};
 
@@ -141,7 +142,7 @@ pub unsafe fn register_code_range(
         UnwindInfo::EhFrameHdr(header) => {
             // SAFETY: the caller promises that this is readable memory.
             let bytes = unsafe { bytes_at(&header) };
-            eh_frame::EhFrameHdr::parse(Reader::new(bytes, header.start), header.start, text.start)?;
+            EhFrameHdr::parse(Reader::new(bytes, header.start), header.start, text.start)?;
             (header, Vec::new())
         }
         UnwindInfo::EhFrame(eh_frame) => {
@@ -182,21 +183,29 @@ pub fn code_range_containing(pc: usize) -> Option<Range<usize>> {
 ///
 /// As with any look-up, the code must not be deregistered meanwhile: it is the caller's, or on the caller's stack.
 pub fn function_containing(pc: usize) -> Option<Range<usize>> {
-    find_function(pc, &mut KnownCies::new()).map(|function| function.code)
+    find_function(pc, &mut Known::new()).map(|function| function.code)
 }
 
 /// What the unwind tables say about the function that `pc` lies in.
-fn find_function(pc: usize, known: &mut KnownCies) -> Option<Function<'_>> {
-    let range = REGISTRY.find(pc)?;
-    // SAFETY: who registered the tables promised that they are readable while `pc`'s code is registered, and it is while
-    // someone executes it or is called by it.
-    let bytes = unsafe { bytes_at(&range.header) };
-    let reader = Reader::new(bytes, range.header.start);
-    let header = eh_frame::EhFrameHdr::parse(reader, range.header.start, range.text.start).ok()?;
+fn find_function(pc: usize, known: &mut Known) -> Option<Function<'_>> {
+    // Frames come in groups of one crate.
+    let latest = known.latest.take().filter(|(text, _)| text.contains(&pc));
+    let (text, header) = match latest {
+        Some(latest) => latest,
+        None => {
+            let CodeRange { text, header } = REGISTRY.find(pc)?;
+            // SAFETY: who registered the tables promised that they are readable while `pc`'s code is registered, and it is
+            // while someone executes it or is called by it.
+            let reader = Reader::new(unsafe { bytes_at(&header) }, header.start);
+            let header = EhFrameHdr::parse(reader, header.start, text.start).ok()?;
+            (text, header)
+        }
+    };
+    known.latest = Some((text.clone(), header));
     let offset = header.find(pc)?.checked_sub(header.eh_frame)?;
     // SAFETY: the table refers to an FDE within `.eh_frame`, whose own length fields delimit what is read.
     let section = unsafe { Reader::from_raw(header.eh_frame) };
-    let function = Function::read(section, offset, range.text.start, known).ok()?;
+    let function = Function::read(section, offset, text.start, known).ok()?;
     function.code.contains(&pc).then_some(function)
 }
 

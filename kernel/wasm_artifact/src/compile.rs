@@ -87,6 +87,8 @@ pub struct Settings {
     /// Whether every NaN that arithmetic gives has the same bits, which WebAssembly leaves open: results are then the same on
     /// every processor. Costs some time wherever floats are computed.
     pub nan_canonicalization: bool,
+    /// Whether the artifact keeps the module's debug information (DWARF), if it has any: by that, backtraces show files and lines.
+    pub debug_info: bool,
 }
 
 impl Settings {
@@ -100,6 +102,7 @@ impl Settings {
             verify_ir: false,
             features: Features::ALL,
             nan_canonicalization: false,
+            debug_info: true,
         }
     }
 }

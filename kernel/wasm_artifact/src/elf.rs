@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub const PAGE_SIZE: usize = 4096;
 
 /// Version of the file's outer format. Changes when a reader of the old one could misread the new one.
-pub const FORMAT_VERSION: u8 = 3;
+pub const FORMAT_VERSION: u8 = 4;
 
 /// Version of everything else: metadata, VMContext layout, ABIs. An artifact of another version is refused.
 pub const ENGINE_VERSION: &str = concat!("wasm_engine ", env!("CARGO_PKG_VERSION"));
@@ -59,12 +59,13 @@ const TRAPS: usize = 3;
 const ADDRMAP: usize = 4;
 const FUNCS: usize = 5;
 const NAMES: usize = 6;
-const INFO: usize = 7;
-const ENGINE: usize = 8;
-const RODATA: usize = 9;
-const HASH: usize = 10;
-const SHSTRTAB: usize = 11;
-const NUM_SECTIONS: usize = 12;
+const DEBUG: usize = 7;
+const INFO: usize = 8;
+const ENGINE: usize = 9;
+const RODATA: usize = 10;
+const HASH: usize = 11;
+const SHSTRTAB: usize = 12;
+const NUM_SECTIONS: usize = 13;
 
 /// All sections but the null one, in file order.
 const SECTIONS: [SectionKind; NUM_SECTIONS] = [
@@ -75,6 +76,7 @@ const SECTIONS: [SectionKind; NUM_SECTIONS] = [
     data_section(".wasmc.addrmap", 4),
     data_section(".wasmc.funcs", 4),
     data_section(".wasmc.names", 4),
+    data_section(".wasmc.debug", 4),
     data_section(".wasmc.info", 4),
     data_section(".wasmc.engine", 4),
     data_section(".rodata.wasm", PAGE_SIZE),
@@ -240,6 +242,11 @@ impl Sections {
     /// The binary-search table for [`Self::eh_frame`].
     pub fn eh_frame_hdr(&self) -> Range<usize> {
         self.ranges[EH_FRAME_HDR].clone()
+    }
+
+    /// What is kept of the module's debug information; see [`crate::debug_info`].
+    pub fn debug_info(&self) -> Range<usize> {
+        self.ranges[DEBUG].clone()
     }
 
     /// Data segments and memory images: starts and ends at multiples of [`PAGE_SIZE`].
@@ -523,6 +530,8 @@ pub struct Parts<'a> {
     pub functions: &'a [u8],
     /// Made by [`crate::tables::encode_names`].
     pub names: &'a [u8],
+    /// Made by [`crate::debug_info::DebugInfoBuilder::encode`].
+    pub debug_info: &'a [u8],
     /// Data segments and memory images. It is filled up to a whole page with zeros.
     pub rodata: &'a [u8],
 }
@@ -582,6 +591,7 @@ pub fn write(parts: &Parts<'_>) -> Result<Vec<u8>, WriteError> {
         parts.address_map,
         parts.functions,
         parts.names,
+        parts.debug_info,
         &info,
         &engine,
         parts.rodata,

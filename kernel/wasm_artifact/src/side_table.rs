@@ -6,13 +6,16 @@
 //! entries:    per entry  ULEB128 (key - previous key of the block), SLEB128 (value - previous value of the block)
 //! ```
 //! Within a block the key before the first is the block's first key, the value before the first is 0. Blocks have
-//! [`ENTRIES_PER_BLOCK`] entries but the last. All numbers are little-endian and unaligned. A look-up is a binary search for the
+//! the same number of entries but the last. All numbers are little-endian and unaligned. A look-up is a binary search for the
 //! block and a walk through its entries; it neither allocates nor panics, whatever the bytes are, so that it can run in an
 //! exception handler.
 
 use alloc::vec::Vec;
 
-/// How many entries share a block. A look-up walks through half a block on average, which is most of its work; the index takes
+/// How many trap sites share a block: what a trap costs depends on it.
+pub const TRAPS_PER_BLOCK: usize = 8;
+
+/// How many entries share a block otherwise. A look-up walks through half a block on average, which is most of its work; the index takes
 /// 8 bytes per block, half a byte per entry.
 pub const ENTRIES_PER_BLOCK: usize = 16;
 
@@ -135,11 +138,19 @@ impl Walk<'_> {
 /// # Panics
 /// When they are not.
 pub fn encode(entries: &[(u32, u32)]) -> Vec<u8> {
+    encode_blocks(entries, ENTRIES_PER_BLOCK)
+}
+
+/// As [`encode`], with so many entries in a block.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_blocks(entries: &[(u32, u32)], entries_per_block: usize) -> Vec<u8> {
     assert!(
         entries.windows(2).all(|pair| pair[0].0 < pair[1].0),
         "side table entries must be sorted and unique"
     );
-    let blocks = entries.chunks(ENTRIES_PER_BLOCK);
+    let blocks = entries.chunks(entries_per_block);
     let mut index = Vec::with_capacity(4 + blocks.len() * 8);
     index.extend((blocks.len() as u32).to_le_bytes());
     let mut data = Vec::with_capacity(entries.len() * 3);

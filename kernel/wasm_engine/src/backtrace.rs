@@ -4,11 +4,12 @@
 //! looks at costs some ten instructions per frame. Names and places are looked up once, when they are asked for.
 
 use crate::store::StoreOpaque;
-use crate::{AsContext, Module};
+use crate::{AsContext, Module, WasmBacktraceDetails};
 use alloc::vec::Vec;
 use core::fmt;
 use spin::Once;
 use wasm_artifact::DefinedFuncIndex;
+use wasm_artifact::debug_info::DebugInfo;
 use wasm_unwind::{FrameKind, Frames, RawFrame};
 
 /// The wasm functions that were running when something went wrong, innermost first. Found in an error with
@@ -18,6 +19,8 @@ pub struct WasmBacktrace {
     raw: Vec<Place>,
     /// The modules that frames are of; they keep the code, and its tables, for later.
     modules: Vec<Module>,
+    /// Whether the environment decides about debug information, so that there is something to say if it was left out.
+    by_environment: bool,
     frames: Once<Vec<FrameInfo>>,
 }
 
@@ -52,6 +55,20 @@ impl WasmBacktrace {
         let store = store.0.opaque();
         let limit = store.engine().config().backtrace_frames.map_or(20, |limit| limit.get());
         Self::collect(store, limit)
+    }
+
+    /// The functions that were running when the current task panicked last, for who has caught that and has the store that was in
+    /// use: a host function's panic, with wasm and host in [`mixed`](Self::mixed). `None` if it did not panic, and on Linux, where
+    /// that is not known.
+    pub fn of_latest_panic(store: impl AsContext) -> Option<WasmBacktrace> {
+        let store = store.as_context();
+        let store = store.0.opaque();
+        let mut frames = Frames::with_limit(wasm_unwind::MAX_OTHER_FRAMES).ok()?;
+        wasm_platform::latest_panic(&mut |pc| {
+            let is_wasm = store.module_at(pc).is_some();
+            frames.note(pc, if is_wasm { FrameKind::Wasm } else { FrameKind::Host });
+        });
+        if frames.is_empty() { None } else { Self::of_frames(store, &frames) }
     }
 
     fn collect(store: &StoreOpaque, limit: usize) -> WasmBacktrace {
@@ -89,7 +106,9 @@ impl WasmBacktrace {
             };
             raw.push(Place { pc, module });
         }
-        Some(Self { raw, modules, frames: Once::new() })
+        let details = store.engine().config().backtrace_details;
+        let by_environment = details == WasmBacktraceDetails::Environment;
+        Some(Self { raw, modules, by_environment, frames: Once::new() })
     }
 
     /// Whether there is no wasm function in it.
@@ -123,7 +142,7 @@ impl WasmBacktrace {
 
 impl Default for WasmBacktrace {
     fn default() -> Self {
-        Self { raw: Vec::new(), modules: Vec::new(), frames: Once::new() }
+        Self { raw: Vec::new(), modules: Vec::new(), by_environment: false, frames: Once::new() }
     }
 }
 
@@ -138,6 +157,12 @@ impl fmt::Display for WasmBacktrace {
         f.write_str("error while executing at wasm backtrace:")?;
         for (number, frame) in self.frames().iter().enumerate() {
             write!(f, "\n  {number:>3}: {frame}")?;
+        }
+        let left_out = |module: &Module| DebugInfo::is_left_out(module.code().debug_info());
+        if self.by_environment && self.modules.iter().any(left_out) {
+            f.write_str(
+                "\nnote: using the `WASMTIME_BACKTRACE_DETAILS=1` environment variable may show more debugging information",
+            )?;
         }
         Ok(())
     }
@@ -206,6 +231,7 @@ pub struct FrameInfo {
     function: DefinedFuncIndex,
     module_offset: Option<usize>,
     func_start: usize,
+    symbols: Once<Vec<FrameSymbol>>,
 }
 
 impl FrameInfo {
@@ -219,6 +245,7 @@ impl FrameInfo {
             function,
             module_offset: tables.wasm_offset_at(offset).map(|offset| offset as usize),
             func_start: tables.function(function)?.wasm_offset as usize,
+            symbols: Once::new(),
         })
     }
 
@@ -246,6 +273,22 @@ impl FrameInfo {
     /// Offset of the instruction from the start of the function's body, in bytes.
     pub fn func_offset(&self) -> Option<usize> {
         self.module_offset()?.checked_sub(self.func_start)
+    }
+
+    /// What the module's debug information says about the instruction: the function it is in, with file and line; if that was
+    /// inlined, the function that it was inlined into, and so on. Empty if the module has no debug information, or was
+    /// compiled without keeping it ([`Config::wasm_backtrace_details`](crate::Config::wasm_backtrace_details)).
+    ///
+    /// Looked up when first asked for, which takes time in proportion to the debug information.
+    pub fn symbols(&self) -> &[FrameSymbol] {
+        self.symbols.call_once(|| {
+            let offset = self.module_offset.and_then(|offset| u32::try_from(offset).ok());
+            let debug_info = DebugInfo::new(self.module.code().debug_info());
+            let (Some(offset), Some(debug_info)) = (offset, debug_info) else { return Vec::new() };
+            let found = wasm_dwarf::symbols(&debug_info, offset, wasm_dwarf::DEFAULT_BUDGET);
+            // In place: the one is a wrapper of the other.
+            found.into_iter().map(FrameSymbol).collect()
+        })
     }
 
     /// Writes the function's name, or its number.
@@ -281,7 +324,55 @@ impl fmt::Display for FrameInfo {
         if let Some(offset) = self.module_offset() {
             write!(f, "{offset:#8x} - ")?;
         }
-        write!(f, "{}!", self.module().name().unwrap_or("<unknown>"))?;
-        self.write_name(f)
+        if self.symbols().is_empty() {
+            write!(f, "{}!", self.module().name().unwrap_or("<unknown>"))?;
+            return self.write_name(f);
+        }
+        for (number, symbol) in self.symbols().iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n                - ")?;
+            }
+            match symbol.name() {
+                Some(name) => write_demangled(f, name)?,
+                None if number == 0 => self.write_name(f)?,
+                None => f.write_str("<inlined function>")?,
+            }
+            let Some(file) = symbol.file() else { continue };
+            write!(f, "\n                    at {file}")?;
+            if let Some(line) = symbol.line() {
+                write!(f, ":{line}")?;
+                if let Some(column) = symbol.column() {
+                    write!(f, ":{column}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A function in the source, and where in it: see [`FrameInfo::symbols`].
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct FrameSymbol(wasm_dwarf::Symbol);
+
+impl FrameSymbol {
+    /// Its name, as the compiler has it.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// The source file.
+    pub fn file(&self) -> Option<&str> {
+        self.0.file.as_deref()
+    }
+
+    /// The line, counted from 1.
+    pub fn line(&self) -> Option<u32> {
+        self.0.line
+    }
+
+    /// The column, counted from 1.
+    pub fn column(&self) -> Option<u32> {
+        self.0.column
     }
 }

@@ -286,6 +286,7 @@ impl Engine {
             verify_ir: options.verify,
             features: options.features,
             nan_canonicalization: options.nan_canonicalization,
+            debug_info: self.config().backtrace_details.is_enabled(),
         })
     }
 

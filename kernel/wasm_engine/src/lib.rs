@@ -60,11 +60,11 @@ mod v128;
 mod values;
 mod vm;
 
-pub use backtrace::{FrameInfo, MixedBacktrace, MixedFrame, WasmBacktrace};
+pub use backtrace::{FrameInfo, FrameSymbol, MixedBacktrace, MixedFrame, WasmBacktrace};
 pub use cache::{Cache, CacheConfig, CacheEntry, CachedModule, Cleared};
 pub use code_builder::CodeBuilder;
 pub use compile::OptLevel;
-pub use config::Config;
+pub use config::{Config, WasmBacktraceDetails};
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, OutOfMemory, Result};
 pub use externref::{ExternRef, OwnedRooted, RootScope, Rooted};

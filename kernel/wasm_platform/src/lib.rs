@@ -59,7 +59,8 @@ mod platform_files;
 pub use hook::{TrapHandler, TrapHook};
 pub use platform::{
     CodeImage, HOST_KEEPS_FRAME_POINTERS, Mutex, OPERATING_SYSTEM, Reservation, UnwindRegistration,
-    end_if_killed, page_size, parallelism, read_file, stack_bounds, symbolize, tls_get, tls_set,
+    end_if_killed, latest_panic, page_size, parallelism, read_file, stack_bounds, symbolize, tls_get,
+    tls_set, variable_is,
 };
 #[cfg(target_os = "theseus")]
 pub use platform::{LoadedCommand, LoadedCrate};

@@ -62,6 +62,14 @@ impl Frames {
         self.frames.is_empty()
     }
 
+    /// Adds a frame that somebody else has found, if there is room.
+    pub fn note(&mut self, pc: usize, kind: FrameKind) {
+        if self.frames.is_empty() {
+            self.clear();
+        }
+        self.push(pc, kind);
+    }
+
     fn clear(&mut self) {
         self.frames.clear();
         self.wasm_left = self.limit;

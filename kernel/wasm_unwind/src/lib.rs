@@ -73,6 +73,11 @@ impl Code {
         self.text_offset(pc).is_some_and(|offset| self.tables().function_at(offset).is_some())
     }
 
+    /// What the artifact has of the module's debug information; see [`wasm_artifact::debug_info`].
+    pub fn debug_info(&self) -> &[u8] {
+        &self.image[self.sections.debug_info()]
+    }
+
     /// The artifact's data segments and memory images.
     pub fn rodata(&self) -> &[u8] {
         &self.image[self.sections.rodata()]

@@ -16,6 +16,7 @@ Compiles a WebAssembly module (.wasm or .wat) to an artifact (.cwasm) for wasm_r
   --cpu LEVEL      baseline (default), x86-64-v2, x86-64-v3, or native: what this machine can; and features more
                    or less, for example native,-avx2 or baseline,+sse4.1
   -O0, -O2, -Os    compile fast; make fast code (default); make fast code, but small where it cannot be both
+  --no-debug-info  leave out what the module says about source files and lines (DWARF)
   --threads N      default: as many as there are processors
   --help           this text
 ";
@@ -68,6 +69,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
             "-O0" => settings.opt_level = OptLevel::None,
             "-O2" => settings.opt_level = OptLevel::Speed,
             "-Os" => settings.opt_level = OptLevel::SpeedAndSize,
+            "--no-debug-info" => settings.debug_info = false,
             "--threads" => {
                 let value = value()?;
                 threads = value
@@ -111,17 +113,20 @@ mod tests {
         assert_eq!(options.settings.target, Target::Theseus);
         assert_eq!(options.settings.cpu, CpuFeatures::BASELINE);
         assert_eq!(options.settings.opt_level, OptLevel::Speed);
+        assert!(options.settings.debug_info);
         assert!(options.threads >= 1);
     }
 
     #[test]
     fn options_may_come_anywhere_and_with_equals_signs() {
-        let options = options("--target=x86_64-linux a.wasm -o b --cpu x86-64-v3 -O0 --threads 3");
+        let options =
+            options("--target=x86_64-linux a.wasm -o b --cpu x86-64-v3 -O0 --no-debug-info --threads 3");
         assert_eq!(options.input, PathBuf::from("a.wasm"));
         assert_eq!(options.output, PathBuf::from("b"));
         assert_eq!(options.settings.target, Target::Linux);
         assert_eq!(options.settings.cpu, CpuFeatures::X86_64_V3);
         assert_eq!(options.settings.opt_level, OptLevel::None);
+        assert!(!options.settings.debug_info);
         assert_eq!(options.threads, 3);
     }
 

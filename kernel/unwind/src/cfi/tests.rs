@@ -22,7 +22,7 @@ fn rows_of_all_functions_are_those_that_gimli_finds() {
     let bases = BaseAddresses::default().set_eh_frame(image.eh_frame_address as u64);
     let mut entries = eh_frame.entries(&bases);
     let (mut functions, mut rows, mut expressions) = (0, 0, 0);
-    let mut known = KnownCies::new();
+    let mut known = Known::new();
     while let Some(entry) = entries.next().unwrap() {
         let gimli::CieOrFde::Fde(partial) = entry else { continue };
         let fde = partial.parse(EhFrame::cie_from_offset).unwrap();
@@ -161,7 +161,7 @@ fn any_bytes_are_read_without_panic() {
         }
         bytes.truncate(1 + random() as usize % bytes.len());
         let section = Reader::new(&bytes, image.eh_frame_address);
-        let mut known = KnownCies::new();
+        let mut known = Known::new();
         if let Ok(function) = Function::read(section, random() as usize % 2000, 0, &mut known) {
             let _ = function.row(function.code.start.wrapping_add(random() as usize % 100));
         }

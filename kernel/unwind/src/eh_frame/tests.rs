@@ -1,5 +1,5 @@
 use super::*;
-use crate::cfi::{Function, KnownCies};
+use crate::cfi::{Function, Known};
 use crate::tests::OwnImage;
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr as GimliHdr, LittleEndian, UnwindSection};
 
@@ -43,7 +43,7 @@ fn finds_the_same_functions_as_gimli_in_this_test() {
         for pc in [start, start + (end - start) / 2, end - 1] {
             assert_eq!(header.find(pc as usize), Some(image.eh_frame_address + offset));
         }
-        let mut known = KnownCies::new();
+        let mut known = Known::new();
         let function = Function::read(section, offset, image.text.start, &mut known).unwrap();
         assert_eq!(function.code, start as usize..end as usize);
     }

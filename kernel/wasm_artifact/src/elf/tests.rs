@@ -63,6 +63,7 @@ fn file(engine: &EngineInfo, module: &Module) -> Vec<u8> {
         address_map: &crate::side_table::encode(&[(0, 33)]),
         functions: &encode_functions(&[function], &[Some(32)]),
         names: &encode_names(&[(FuncIndex(1), "run")]),
+        debug_info: b"debug",
         rodata: b"abc",
     })
     .unwrap()
