@@ -9,6 +9,7 @@
 //! What is not needed to find lines and functions (types of variables, where variables are) is in other sections, which are not
 //! kept.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// The sections of DWARF that say which function, file and line code came from.
@@ -23,6 +24,27 @@ pub const SECTION_NAMES: [&str; 9] = [
     ".debug_str",
     ".debug_str_offsets",
 ];
+
+/// A function in the source, and where in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Symbol {
+    /// Its name, mangled if the compiler mangles.
+    pub name: Option<String>,
+    /// The source file.
+    pub file: Option<String>,
+    /// The line, counted from 1.
+    pub line: Option<u32>,
+    /// The column, counted from 1.
+    pub column: Option<u32>,
+}
+
+/// What finds the functions of which the instruction at an offset in the `.wasm` file is part, the innermost inlined one
+/// first. The reader of debug information is as large as the rest of an engine, and seldom needed; so, like the compiler, it is
+/// found at run time.
+pub type SymbolsFunction = fn(&DebugInfo<'_>, module_offset: u32) -> Vec<Symbol>;
+
+/// Name of the symbol by which the crate `wasm_dwarf` is used at run time: a `static` of type [`SymbolsFunction`].
+pub const SYMBOLS_FUNCTION_SYMBOL: &str = "wasm_dwarf_symbols";
 
 const COUNT: usize = SECTION_NAMES.len();
 const HEADER_SIZE: usize = 4 * (1 + COUNT);

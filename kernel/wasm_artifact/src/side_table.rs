@@ -42,9 +42,9 @@ impl<'a> SideTable<'a> {
         let after = blocks.partition_point(|block| first_key(block) <= key);
         let (first, start) = read_block(blocks.get(after.checked_sub(1)?)?);
         let end = blocks.get(after).map_or(self.entries.len(), |block| read_block(block).1 as usize);
-        let mut walk = Walk { bytes: self.entries.get(start as usize..end)?, key: first, value: 0 };
+        let walk = Walk { bytes: self.entries.get(start as usize..end)?, key: first, value: 0 };
         let mut best = None;
-        while let Some(entry) = walk.next() {
+        for entry in walk {
             if entry.0 > key {
                 break;
             }

@@ -4,6 +4,8 @@
 //! [`symbols`] reads the sections where they lie, with `gimli`, for one instruction: it finds the compilation unit, in its line
 //! program the line, and in its tree of entries the function and what was inlined into it.
 //!
+//! The engine does not link with it but loads it when somebody looks at the first backtrace with debug information.
+//!
 //! # Invariants
 //! The sections come from whoever wrote the module, who need not mean well. So
 //! - every step is paid for from a [`Budget`], before it is made where it can be long: units that share a table which is then read
@@ -19,10 +21,9 @@ mod functions;
 mod lines;
 mod units;
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use gimli::{EndianSlice, LittleEndian};
-use wasm_artifact::debug_info::DebugInfo;
+use wasm_artifact::debug_info::{DebugInfo, Symbol, SymbolsFunction};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 type Dwarf<'a> = gimli::Dwarf<Bytes<'a>>;
@@ -32,18 +33,10 @@ type Unit<'a> = gimli::Unit<Bytes<'a>>;
 /// information of a program of some ten megabytes, and over in less than a second.
 pub const DEFAULT_BUDGET: usize = 50_000_000;
 
-/// A function in the source, and where in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Symbol {
-    /// Its name, mangled if the compiler mangles.
-    pub name: Option<String>,
-    /// The source file.
-    pub file: Option<String>,
-    /// The line, counted from 1.
-    pub line: Option<u32>,
-    /// The column, counted from 1.
-    pub column: Option<u32>,
-}
+/// [`symbols`], for who finds it at run time.
+#[unsafe(no_mangle)]
+pub static wasm_dwarf_symbols: SymbolsFunction =
+    |debug_info, module_offset| symbols(debug_info, module_offset, DEFAULT_BUDGET);
 
 /// Why a search ended early. There is nobody who would want to know more.
 pub(crate) struct Stopped;

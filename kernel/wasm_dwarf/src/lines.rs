@@ -1,8 +1,9 @@
 //! Lines and files, from the line program of a unit.
 
-use crate::{Budget, Dwarf, Result, Stopped, Symbol, Unit};
+use crate::{Budget, Dwarf, Result, Stopped, Unit};
 use alloc::string::String;
 use gimli::{AttributeValue, ColumnType};
+use wasm_artifact::debug_info::Symbol;
 
 /// The longest path that is made up.
 const MAX_PATH: usize = 4096;

@@ -1,4 +1,5 @@
 use super::*;
+use alloc::string::String;
 use wasm_artifact::debug_info::DebugInfoBuilder;
 
 const DWARF_4: &str = include_str!("../../../guests/test_lines.wat");

@@ -118,14 +118,15 @@ impl WasmBacktrace {
 
     /// The frames, innermost first.
     pub fn frames(&self) -> &[FrameInfo] {
-        self.frames.call_once(|| {
-            let mut frames = Vec::new();
-            // Without memory for it there is nothing to show; the error itself is of more interest.
-            if frames.try_reserve_exact(self.raw.len()).is_ok() {
-                frames.extend(self.raw.iter().filter_map(|place| self.look_up(place)));
-            }
-            frames
-        })
+        if let Some(frames) = self.frames.get() {
+            return frames;
+        }
+        let mut frames = Vec::new();
+        // Without memory for it there is nothing to show; the error itself is of more interest.
+        if frames.try_reserve_exact(self.raw.len()).is_ok() {
+            frames.extend(self.raw.iter().filter_map(|place| self.look_up(place)));
+        }
+        self.frames.call_once(|| frames)
     }
 
     fn look_up(&self, place: &Place) -> Option<FrameInfo> {
@@ -281,14 +282,19 @@ impl FrameInfo {
     ///
     /// Looked up when first asked for, which takes time in proportion to the debug information.
     pub fn symbols(&self) -> &[FrameSymbol] {
-        self.symbols.call_once(|| {
-            let offset = self.module_offset.and_then(|offset| u32::try_from(offset).ok());
-            let debug_info = DebugInfo::new(self.module.code().debug_info());
-            let (Some(offset), Some(debug_info)) = (offset, debug_info) else { return Vec::new() };
-            let found = wasm_dwarf::symbols(&debug_info, offset, wasm_dwarf::DEFAULT_BUDGET);
-            // In place: the one is a wrapper of the other.
-            found.into_iter().map(FrameSymbol).collect()
+        // Not within `call_once`: a task that is killed while it looks them up must not leave that half done.
+        self.symbols.get().unwrap_or_else(|| {
+            let symbols = self.look_up_symbols().unwrap_or_default();
+            self.symbols.call_once(|| symbols)
         })
+    }
+
+    fn look_up_symbols(&self) -> Option<Vec<FrameSymbol>> {
+        let offset = u32::try_from(self.module_offset?).ok()?;
+        let debug_info = DebugInfo::new(self.module.code().debug_info())?;
+        let symbols = self.module.engine().debug_info_reader()?.function()?;
+        // In place: the one is a wrapper of the other.
+        Some(symbols(&debug_info, offset).into_iter().map(FrameSymbol).collect())
     }
 
     /// Writes the function's name, or its number.
@@ -353,7 +359,7 @@ impl fmt::Display for FrameInfo {
 /// A function in the source, and where in it: see [`FrameInfo::symbols`].
 #[derive(Debug)]
 #[repr(transparent)]
-pub struct FrameSymbol(wasm_dwarf::Symbol);
+pub struct FrameSymbol(wasm_artifact::debug_info::Symbol);
 
 impl FrameSymbol {
     /// Its name, as the compiler has it.

@@ -24,6 +24,7 @@ struct Inner {
     types: TypeRegistry,
     /// What compiles modules, once there was one to compile.
     compiler: Once<Compiler>,
+    debug_info_reader: Once<crate::debug_info::Reader>,
     _trap_hook: TrapHook,
 }
 
@@ -51,6 +52,7 @@ impl Engine {
             cpu: CpuFeatures::of_this_cpu(),
             types: TypeRegistry::default(),
             compiler: Once::new(),
+            debug_info_reader: Once::new(),
             _trap_hook: TrapHook::install(trap::handle)?,
         })))
     }
@@ -77,6 +79,16 @@ impl Engine {
 
     pub(crate) fn types(&self) -> &TypeRegistry {
         &self.0.types
+    }
+
+    /// What reads debug information, loaded when it is first asked for, and kept.
+    pub(crate) fn debug_info_reader(&self) -> Option<&crate::debug_info::Reader> {
+        if let Some(reader) = self.0.debug_info_reader.get() {
+            return Some(reader);
+        }
+        // A task that is killed while it loads leaves nothing half done; if another one was faster, both have the same crate.
+        let reader = crate::debug_info::Reader::load()?;
+        Some(self.0.debug_info_reader.call_once(|| reader))
     }
 
     /// What compiles modules; if there is none yet, what `load` gives.

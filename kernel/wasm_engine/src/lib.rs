@@ -40,6 +40,7 @@ mod cache;
 mod code_builder;
 mod compile;
 mod config;
+mod debug_info;
 mod engine;
 mod externs;
 mod func;

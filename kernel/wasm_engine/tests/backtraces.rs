@@ -82,7 +82,8 @@ fn debug_information_can_be_left_out() -> Result<()> {
     assert!(text.ends_with(" - <unknown>!outer"), "{text}");
     // What the artifact has is used, whatever the engine is told to keep. It says so if the environment decides.
     // SAFETY: the engine has just made the artifact.
-    let error = error_of(unsafe { &Module::deserialize(&disabled, &with)? }, "outer", 6)?;
+    let loaded = unsafe { Module::deserialize(&disabled, &with)? };
+    let error = error_of(&loaded, "outer", 6)?;
     assert_eq!(backtrace(&error).frames()[1].symbols().len(), 1);
     if std::env::var_os("WASMTIME_BACKTRACE_DETAILS").is_none() {
         let error = error_of(&Module::new(&Engine::default(), LINES)?, "outer", 6)?;
@@ -153,7 +154,7 @@ fn each_trap_says_exactly_where_it_was() -> Result<()> {
 fn a_backtrace_takes_what_it_keeps_from_the_innermost_frames() -> Result<()> {
     let text = r#"(module (func $deep (export "deep") (param i32)
         (if (local.get 0) (then (call $deep (i32.sub (local.get 0) (i32.const 1)))) (else unreachable))))"#;
-    let run = || -> Result<()> {
+    let run = move || -> Result<()> {
         for limit in [1, 7, 20, 300] {
             let engine = engine(|config| {
                 config.max_wasm_stack(100 << 20).wasm_backtrace_max_frames(NonZeroUsize::new(limit));
