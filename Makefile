@@ -36,7 +36,7 @@ KERNEL_CARGO     := --profile kernel -Zbuild-std=core,alloc,compiler_builtins \
 # Applications find each other by name at run time, so nothing but this list makes cargo build them.
 APPLICATIONS     := $(notdir $(patsubst %/,%,$(wildcard applications/*/)))
 # Likewise crates that the kernel loads by name when they are needed.
-KERNEL_EXTRA_PACKAGES := -p wasm_compile -p wasm_wast
+KERNEL_EXTRA_PACKAGES := -p wasm_compile -p wasm_dwarf -p wasm_wast
 KERNEL_PACKAGES  := -p nano_core -p captain $(KERNEL_EXTRA_PACKAGES) $(addprefix -p ,$(APPLICATIONS))
 
 RUN_QEMU = $(TOOLS)/run_qemu --state $(OUT) --accel $(ACCEL) --smp $(SMP) --mem $(MEM)
@@ -50,7 +50,7 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat
 
 .PHONY: help setup keys developer-keys guests build tools kernel image iso run test test-host test-kernel test-commands test-suite test-iso \
-	compile-archive test-compile bench-compile bench-boot clippy fmt fmt-check doc clean
+	compile-archive test-compile bench-compile bench-boot bench-sandbox clippy fmt fmt-check doc clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -159,6 +159,9 @@ bench-compile: compile-archive ## compiling: speed, code, memory beside Wasmtime
 bench-boot: image iso ## seconds and guest instructions from power-on to the prompt and the first wasm_run; sizes
 	@tests/bench_boot "$(RUN_QEMU)" $(NANO_CORE) $(ARCHIVE) $(ISO)
 	@$(IMAGE_BUILDER) -o $(OUT)/sizes.cpio --sizes
+
+bench-sandbox: image ## what traps, errors and panics cost in the kernel, in guest instructions
+	@$(RUN_QEMU) --kernel $(NANO_CORE) --archive $(ARCHIVE) --icount --smp 1 --timeout 600 --cmd bench_sandbox
 
 clippy: setup ## lint everything, for this machine and for the kernel
 	@$(CARGO) clippy --quiet --all-targets --features wasm_run/compiler $(addprefix -p ,$(HOST_TOOLS) $(HOST_TESTED)) -- -D warnings

@@ -224,11 +224,31 @@ fn a_large_frame_does_not_reach_across_the_guard() {
 }
 
 fn a_nonsensical_stack_pointer() {
-    let vector = exception_of(|| {
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+    struct Counted;
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[inline(never)]
+    fn lose_the_stack() {
         // SAFETY: the push faults, since page 0 is never mapped, and the task ends there.
         unsafe { asm!("mov rsp, 0x800", "push rax", options(noreturn)) }
+    }
+
+    let before = DROPPED.load(Ordering::Relaxed);
+    let vector = exception_of(|| {
+        let _counted = Counted;
+        // The compiler must not know that this one never panics.
+        let lose_the_stack: fn() = core::hint::black_box(lose_the_stack);
+        lose_the_stack();
     });
     assert_eq!(vector, PAGE_FAULT);
+    assert_eq!(DROPPED.load(Ordering::Relaxed) - before, 1, "callers are found by the frame pointer");
 }
 
 fn a_breakpoint_is_passed() {

@@ -149,6 +149,7 @@ pub(crate) fn altered(name: &str, change: impl FnOnce(&mut EngineInfo)) -> Vec<u
         address_map: section(".wasmc.addrmap"),
         functions: section(".wasmc.funcs"),
         names: section(".wasmc.names"),
+        debug_info: &[],
         rodata: section(".rodata.wasm"),
     };
     let mut file = wasm_artifact::elf::write(&parts).expect("there is memory for it");

@@ -1,5 +1,6 @@
 //! Guests: modules of the image, and instances of them.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -54,6 +55,22 @@ impl Guest {
     pub(crate) fn int(&mut self, name: &str, args: &[i32]) -> Result<i32> {
         let args: Vec<Val> = args.iter().map(|arg| Val::I32(*arg)).collect();
         Ok(self.call(name, &args)?[0].unwrap_i32())
+    }
+}
+
+/// Calls `f` in a task that has a stack of `size` bytes, and waits for it.
+pub(crate) fn on_stack_of(size: usize, f: impl FnOnce() + Send + 'static) {
+    let mmi = memory::get_kernel_mmi_ref().expect("memory management is initialised");
+    let stack = stack::alloc_stack(size / 4096, &mut mmi.lock().page_table).expect("there is memory for it");
+    let f: Box<dyn FnOnce() + Send> = Box::new(f);
+    let task = spawn::new_task_builder(|f: Box<dyn FnOnce() + Send>| f(), f)
+        .name("test_wasm".to_string())
+        .stack(stack)
+        .spawn()
+        .expect("there is memory for a task");
+    match task.join() {
+        Ok(task::ExitValue::Completed(_)) => {}
+        other => panic!("the task failed: {other:?}"),
     }
 }
 

@@ -1,13 +1,17 @@
 //! Host functions that fail, panic and fault, below wasm that was called by other host functions.
 
-use crate::guest::{engine, module, start, trap_of};
+use crate::guest::{engine, module, on_stack_of, start, trap_of};
 use crate::traps::functions_in;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
+use core::hint::black_box;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use task::{ExitValue, KillReason};
-use wasm_engine::{Caller, Extern, Linker, Memory, Result, Store, Trap, TypedFunc};
+use wasm_engine::{
+    Caller, Config, Engine, Extern, Linker, Memory, MixedFrame, Result, Store, Trap, TypedFunc, WasmBacktrace,
+};
 
 /// What the innermost host function does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,10 @@ enum Action {
     Trap,
     Panic,
     Fault,
+    /// Reads a guest's memory behind its end, where compiled code may fault.
+    FaultInMemory,
+    /// Uses up the stack, by frames of so many bytes.
+    Overflow(usize),
     /// Goes on for ever.
     Descend,
 }
@@ -63,7 +71,10 @@ struct Turns {
 
 impl Turns {
     fn new() -> Self {
-        let engine = engine();
+        Self::of(engine())
+    }
+
+    fn of(engine: Engine) -> Self {
         let mut linker = Linker::new(&engine);
         linker.func_wrap("test", "enter", enter).expect("the name is free");
         let left = Arc::new(AtomicUsize::new(0));
@@ -100,7 +111,19 @@ impl Turns {
     }
 }
 
+/// Calls itself until the stack is used up, with `SIZE` bytes in each frame.
+#[inline(never)]
+fn use_up<const SIZE: usize>(depth: usize) -> usize {
+    let mut frame = [0u8; SIZE];
+    black_box(&mut frame)[0] = depth as u8;
+    if black_box(depth) == 0 {
+        return 0;
+    }
+    use_up::<SIZE>(depth + 1) + usize::from(black_box(&frame)[SIZE - 1])
+}
+
 /// The host function.
+#[inline(never)]
 fn enter(mut caller: Caller<'_, State>, depth: i32) -> Result<i32> {
     let _frame = Counted(caller.data().left.clone());
     let State { action, catches_at, .. } = *caller.data();
@@ -128,6 +151,17 @@ fn enter(mut caller: Caller<'_, State>, depth: i32) -> Result<i32> {
             // kernel ends the task before it yields anything.
             Ok(unsafe { nowhere.read_volatile() }.into())
         }
+        Action::FaultInMemory => {
+            let memory = caller.get_export("memory").and_then(Extern::into_memory).expect("it is exported");
+            let behind = memory.data_ptr(&caller).wrapping_add(memory.data_size(&caller) + 100);
+            // SAFETY: there is none, which is the point: the read is a page fault, as above.
+            Ok(unsafe { black_box(behind).read_volatile() }.into())
+        }
+        Action::Overflow(size) => Ok(match size {
+            ..1000 => use_up::<8>(1),
+            ..100_000 => use_up::<20_000>(1),
+            _ => use_up::<200_000>(1),
+        } as i32),
         Action::Descend => unreachable!("handled above"),
     }
 }
@@ -262,4 +296,105 @@ pub(crate) fn floats_in_calls() {
         instance.get_typed_func::<f64, (f64, f64, f64, f64)>(&mut store, "round").expect("it has this type");
     assert_eq!(round.call(&mut store, -2.5).unwrap(), (-2.0, -3.0, -2.0, -2.0));
     assert_eq!(round.call(&mut store, 0.75).unwrap(), (1.0, 0.0, 0.0, 1.0));
+}
+
+/// Runs `action` below some levels of wasm in a task that it ends, by a page fault; says how many host functions were left.
+fn ends_its_task(action: Action) -> usize {
+    const PAGE_FAULT: u8 = 14;
+    let mut turns = Turns::new();
+    let left = turns.left.clone();
+    let task = start(move || turns.run(3, action).map_err(drop));
+    match task.join() {
+        Ok(ExitValue::Killed(KillReason::Exception(PAGE_FAULT))) => {}
+        other => panic!("{action:?}: the task did not end by a page fault: {other:?}"),
+    }
+    // The innermost host function has a counter that it does not drop: see `faults_in_the_host`; its callers' are dropped.
+    assert_eq!(Arc::strong_count(&left), 2, "the store is dropped");
+    left.load(Ordering::Relaxed)
+}
+
+pub(crate) fn faults_in_a_guests_memory() {
+    let mut bystander = Turns::new();
+    for _ in 0..10 {
+        assert_eq!(ends_its_task(Action::FaultInMemory), 3, "what lies between is dropped");
+        bystander.assert_usable();
+    }
+}
+
+pub(crate) fn stack_overflow_in_the_host() {
+    let mut bystander = Turns::new();
+    for size in [8, 20_000, 200_000] {
+        for _ in 0..3 {
+            // The task is unwound from where there was room, which is somewhere in the functions that call themselves. These
+            // cannot panic, so the one that called the first of them has no landing pad for that.
+            assert_eq!(ends_its_task(Action::Overflow(size)), 3, "what lies between is dropped");
+            bystander.assert_usable();
+        }
+    }
+}
+
+pub(crate) fn a_thousand_deep() {
+    const DEPTH: i32 = 1000;
+    on_stack_of(8 << 20, || {
+        let mut turns = Turns::of(
+            Engine::new(Config::new().max_wasm_stack(7 << 20)).expect("the trap hook is free or ours"),
+        );
+        assert_eq!(turns.run(DEPTH, Action::Return(0)).expect("nothing fails"), DEPTH + 1);
+        for round in 0..3 {
+            assert!(turns.run(DEPTH, Action::Fail).expect_err("the host fails").is::<Refused>());
+            assert_eq!(turns.left(), DEPTH as usize + 1);
+            assert_eq!(
+                trap_of(&turns.run(DEPTH, Action::Trap).expect_err("it traps")),
+                Trap::MemoryOutOfBounds
+            );
+            assert_eq!(turns.left(), DEPTH as usize + 1);
+            assert_eq!(panic_of(|| turns.run(DEPTH, Action::Panic)), "the host panics at depth 0");
+            assert_eq!(turns.left(), DEPTH as usize + 1);
+            // Caught at the bottom, half-way, and at the top: the levels above go on, and add 1 each.
+            for level in [1, 500 + round, DEPTH] {
+                turns.store.data_mut().catches_at = Some(level);
+                let above = DEPTH - level;
+                assert_eq!(turns.run(DEPTH, Action::Panic).expect("the panic is caught"), 1000 + above + 1);
+                assert_eq!(turns.left(), DEPTH as usize + 1);
+                turns.store.data_mut().catches_at = None;
+            }
+            turns.assert_usable();
+        }
+    });
+}
+
+pub(crate) fn mixed_backtraces() {
+    let mut turns = Turns::new();
+    for (action, innermost) in [(Action::Trap, "trap"), (Action::Fail, "ask_host")] {
+        let error = turns.run(2, action).expect_err("it fails");
+        let backtrace = error.downcast_ref::<WasmBacktrace>().expect("it crossed wasm");
+        let mixed = backtrace.mixed();
+        assert!(mixed.has_host_frames_between());
+        // Names of wasm's functions, and of the host's only that it was there, once for each time in a row.
+        let mut names: Vec<String> = mixed
+            .frames()
+            .map(|frame| match frame {
+                MixedFrame::Wasm(frame) => frame.func_name().unwrap_or("?").to_string(),
+                MixedFrame::OtherStore(_) => "another store".to_string(),
+                MixedFrame::Host(_) => "host".to_string(),
+            })
+            .collect();
+        names.dedup();
+        let level = ["host", "ask_host", "descend"].map(String::from);
+        let mut expected = alloc::vec![innermost.to_string()];
+        expected.extend(level.iter().cloned().cycle().take(9).skip(usize::from(action == Action::Fail) * 2));
+        expected.push("host".to_string());
+        assert_eq!(names, expected, "{mixed}");
+        let text = alloc::format!("{mixed}");
+        assert!(text.contains("test_wasm::host::enter"), "{text}");
+        assert!(text.contains("(test_wasm-"), "{text}");
+    }
+}
+
+pub(crate) fn many_panics() {
+    let mut turns = Turns::new();
+    for _ in 0..3_000 {
+        assert_eq!(panic_of(|| turns.run(2, Action::Panic)), "the host panics at depth 0");
+    }
+    turns.assert_usable();
 }

@@ -256,3 +256,25 @@ pub(crate) fn start_function() {
         assert_eq!(functions_in(&error), ["start"]);
     }
 }
+
+pub(crate) fn files_and_lines() {
+    let mut guest = Guest::new("test_lines");
+    assert_eq!(guest.int("outer", &[1]).expect("it is not 7"), (2 * 3 * 2 ^ 1) + 2);
+    let error = guest.int("outer", &[6]).expect_err("it is 7");
+    assert_eq!(functions_in(&error), ["middle", "outer"]);
+    let text = format!("{error:?}");
+    let lines: Vec<&str> = text.lines().collect();
+    let expected = [
+        "error while executing at wasm backtrace:",
+        "check",
+        // Of a branch to nothing but a trap Cranelift makes one instruction, in the place of the branch.
+        "                    at /src/lines.c:2:9",
+        "                - twice",
+        "                    at /src/lines.c:8:12",
+        "                - middle",
+        "                    at /src/lines.c:12:12",
+        "outer",
+        "                    at /src/lines.c:16:12",
+    ];
+    assert!(lines.iter().zip(expected).all(|(line, expected)| line.ends_with(expected)), "{text}");
+}

@@ -87,6 +87,8 @@ pub(crate) struct How<'a> {
     pub(crate) cpu: Option<(CpuFeatures, &'a str)>,
     /// How much the compiler tries.
     pub(crate) opt_level: OptLevel,
+    /// Whether to leave out the module's debug information.
+    pub(crate) no_debug_info: bool,
     /// How many tasks compile; 0 for as many as the machine runs at once.
     pub(crate) threads: usize,
     /// What the compilation may use.
@@ -281,6 +283,7 @@ impl<'a> How<'a> {
             "-O0" => self.opt_level = OptLevel::None,
             "-O2" => self.opt_level = OptLevel::Speed,
             "-Os" => self.opt_level = OptLevel::SpeedAndSize,
+            "--no-debug-info" => self.no_debug_info = true,
             "--threads" => {
                 let value = cursor.value()?;
                 let threads = value.parse().ok().filter(|threads| *threads > 0);

@@ -6,7 +6,7 @@ use crate::{Failure, Streams, one_line};
 use alloc::format;
 use alloc::string::ToString;
 use core::fmt::Display;
-use wasm_engine::{Config, Engine};
+use wasm_engine::{Config, Engine, WasmBacktraceDetails};
 use wasm_platform::files;
 
 impl How<'_> {
@@ -17,6 +17,10 @@ impl How<'_> {
         if let Some((cpu, _)) = self.cpu {
             config.target_cpu(cpu);
         }
+        config.wasm_backtrace_details(match self.no_debug_info {
+            true => WasmBacktraceDetails::Disable,
+            false => WasmBacktraceDetails::Enable,
+        });
         // Programs compiled for threads have one; with a single thread it is as good as any other memory.
         config.shared_memory(true);
         config

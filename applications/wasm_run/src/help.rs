@@ -53,6 +53,7 @@ signed by somebody whom this system trusts: the builder of the image, or the sys
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has
                              (default); and features more or less, for example native,-avx2
   -O0, -O2, -Os              compile fast; make fast code (default); or make code fast and small
+  --no-debug-info            leave out source files and lines (DWARF), which backtraces show otherwise
   --threads N                compile with N tasks; default: as many as the machine runs at once
   --max-compile-memory SIZE  give up when compiling takes more; default: 512M
   --max-function-size SIZE   refuse larger functions; default: 2M
@@ -72,6 +73,7 @@ Compiles a .wasm or .wat file to a .cwasm file, which runs without the compiler.
                              and features more or less, for example baseline,+sse4.1; default: native, or
                              baseline for another system
   -O0, -O2, -Os              compile fast; make fast code (default); or make code fast and small
+  --no-debug-info            leave out source files and lines (DWARF), which backtraces show otherwise
   --threads N                compile with N tasks; default: as many as the machine runs at once
   --max-compile-memory SIZE  give up when compiling takes more; default: 512M
   --max-function-size SIZE   refuse larger functions; default: 2M

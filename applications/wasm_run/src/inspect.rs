@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
+use wasm_artifact::debug_info::DebugInfo;
 use wasm_artifact::module::{ConstExpr, DataMode, ElemItems, ElemMode, EntityType, Import};
 use wasm_artifact::types::{FuncType, GlobalType, Limits, MemoryType, TableType};
 use wasm_artifact::{
@@ -118,6 +119,15 @@ impl Inspected<'_> {
             Size(tunables.memory_guard_size),
             Size(tunables.small_memory_limit)
         ));
+        let debug_info = &self.file[self.artifact.sections.debug_info()];
+        if DebugInfo::is_left_out(debug_info) {
+            out(format_args!("  debug info    left out\n"));
+        } else if !debug_info.is_empty() {
+            out(format_args!(
+                "  debug info    {} bytes of DWARF, for files and lines in backtraces\n",
+                debug_info.len()
+            ));
+        }
         if let Some(seal) = Seal::of(self.file) {
             out(format_args!("  hash          {}\n", seal.hash().map(|byte| format!("{byte:02x}")).concat()));
             out(format_args!("  signed by     {}\n", signer(&seal)));

@@ -17,6 +17,7 @@ extern crate alloc;
 
 mod arguments;
 mod cache;
+mod calling;
 mod command_line;
 mod compile;
 #[cfg(target_os = "linux")]
@@ -93,7 +94,7 @@ pub fn run(args: &[String], streams: Streams) -> isize {
             1
         }
         Err(Failure::Program(file, error)) => {
-            (streams.err)(format_args!("wasm_run: {file}: {error:?}\n"));
+            calling::report(&file, &error, streams);
             STATUS_TRAPPED
         }
     }

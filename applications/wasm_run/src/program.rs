@@ -2,7 +2,7 @@
 
 use crate::command_line::Run;
 use crate::progress::ProgressLine;
-use crate::{Failure, Streams, arguments, cache, compile, one_line};
+use crate::{Failure, Streams, arguments, cache, calling, compile, one_line};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -37,7 +37,7 @@ pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
     })?;
     let function = instance.get_func(&mut store, name).context("the function is gone").map_err(input)?;
     let mut results: Vec<Val> = ty.results().map(|_| Val::I32(0)).collect();
-    function.call(&mut store, &args, &mut results).map_err(trapped)?;
+    calling::call(&function, &mut store, &args, &mut results, streams).map_err(trapped)?;
     for result in &results {
         (streams.out)(format_args!("{}\n", arguments::print(result)));
     }

@@ -8,19 +8,13 @@
 use crate::as_called::{called_instead, place_below};
 use crate::fault::{self, INTERRUPT_FLAG};
 use core::arch::naked_asm;
-use core::ffi::c_void;
-use core::fmt::Write;
 use core::mem::offset_of;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use cpu::{CpuId, MAX_CPUS};
 use interrupts::SavedRegisters;
-use logger::Sink;
 use task::{ExitableTaskRef, KillReason};
-use unwind::FaultFrame;
-use unwinding::abi::{
-    _Unwind_Backtrace, _Unwind_GetCFA, _Unwind_GetGR, _Unwind_GetIPInfo, UnwindContext, UnwindReasonCode,
-};
+use unwind::{Cursor, FaultFrame};
 
 /// Pages of the spare stack: walking frames and printing them takes half of it.
 const SPARE_STACK_PAGES: usize = 16;
@@ -91,13 +85,16 @@ unsafe extern "C-unwind" fn end_on_spare_stack(frame: &mut FaultFrame) -> ! {
     panic_wrapper::report_fault(frame);
     let bounds = task::with_current_task(|task| task.stack_bounds());
     let caller = bounds.ok().and_then(|(bottom, top)| {
-        // With any other stack pointer there are no frames that could be walked.
-        let overflown = (bottom.saturating_sub(OVERSHOOT)..top).contains(&(frame.rsp as usize));
-        overflown.then(|| find_caller(bottom + FaultFrame::STACK_NEEDED..top)).flatten()
+        // A function that keeps a frame pointer, as all of the kernel's do, is found by that, whatever became of its stack
+        // pointer. With neither there are no frames that could be walked.
+        let can_be_walked = (bottom.saturating_sub(OVERSHOOT)..top).contains(&(frame.rsp as usize))
+            || (bottom..top).contains(&(frame.rbp as usize)) && fault::is_code(frame.rip);
+        can_be_walked.then(|| find_caller(frame, bottom + FaultFrame::STACK_NEEDED..top)).flatten()
     });
     let Some(mut caller) = caller else { end(frame, "its stack is unusable") };
-    // There is nowhere to report a failure to write to.
-    let _ = writeln!(Sink, "its stack is used up: it is unwound from where there was room");
+    panic_wrapper::note(format_args!(
+        "its stack is used up or its stack pointer lost: it is unwound from where there was room"
+    ));
     let mut frame = frame.clone();
     frame.handler = end_after_overflow;
     // SAFETY: the function whose registers these are had called another one, which together with all further calls is given
@@ -119,8 +116,7 @@ unsafe extern "C-unwind" fn end_at_once(frame: &mut FaultFrame) -> ! {
 
 /// Ends the task as it is.
 fn end(frame: &FaultFrame, why: &str) -> ! {
-    // There is nowhere to report a failure to write to.
-    let _ = writeln!(Sink, "{why}: the task ends without dropping what it owns");
+    panic_wrapper::note(format_args!("{why}: the task ends without dropping what it owns"));
     this_cpus().in_use.store(false, Ordering::Relaxed);
     let reason = KillReason::Exception(frame.vector as u8);
     match task::get_my_current_task().and_then(ExitableTaskRef::obtain_for_unwinder) {
@@ -155,33 +151,28 @@ struct Caller {
 }
 
 /// Finds the innermost function, of those that led to the fault, that has its stack pointer in `range`.
-fn find_caller(range: Range<usize>) -> Option<Caller> {
-    struct Search {
-        range: Range<usize>,
-        found: Option<Caller>,
-    }
-
-    extern "C" fn step(context: &UnwindContext<'_>, search: *mut c_void) -> UnwindReasonCode {
-        // SAFETY: the pointer to `search` below, which nobody else uses meanwhile.
-        let search = unsafe { &mut *search.cast::<Search>() };
-        let mut interrupted = 0;
-        let return_address = _Unwind_GetIPInfo(context, &mut interrupted) as u64;
+fn find_caller(frame: &FaultFrame, range: Range<usize>) -> Option<Caller> {
+    let mut cursor = Cursor::of_fault(frame);
+    // SAFETY: the task does not run but for this. Should it not be its stack that the registers lead to, a fault ends the walk:
+    // see `enter`.
+    while unsafe { cursor.go_to_caller() } {
+        let return_address = cursor.instruction_pointer() as u64;
         // The stack pointer as it is when the call has returned.
-        let stack_pointer = _Unwind_GetCFA(context);
-        if interrupted != 0
-            || !search.range.contains(&stack_pointer)
+        let stack_pointer = cursor.stack_pointer();
+        if cursor.is_interrupted()
+            || !range.contains(&stack_pointer)
             || !fault::is_code(return_address.wrapping_sub(1))
         {
-            return UnwindReasonCode::NO_REASON;
+            continue;
         }
         let stack_pointer = stack_pointer - size_of::<u64>();
         // SAFETY: the word is in the task's stack. That it is the return address shows that it was a call.
         if unsafe { (stack_pointer as *const u64).read_unaligned() } != return_address {
-            return UnwindReasonCode::NO_REASON;
+            continue;
         }
         // The registers' numbers are DWARF's (System V psABI for AMD64, figure 3.36).
-        let register = |number| _Unwind_GetGR(context, number) as u64;
-        search.found = Some(Caller {
+        let register = |number| cursor.register(number) as u64;
+        return Some(Caller {
             rbx: register(3),
             rbp: register(6),
             r12: register(12),
@@ -191,13 +182,8 @@ fn find_caller(range: Range<usize>) -> Option<Caller> {
             stack_pointer: stack_pointer as u64,
             frame: 0,
         });
-        // Any other answer than "go on" ends the walk.
-        UnwindReasonCode::NORMAL_STOP
     }
-
-    let mut search = Search { range, found: None };
-    _Unwind_Backtrace(step, (&raw mut search).cast());
-    search.found
+    None
 }
 
 /// Makes the registers those of `caller` and goes to [`called_instead`].

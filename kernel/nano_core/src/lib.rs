@@ -122,7 +122,6 @@ fn start(info: &'static BootInfo) -> Result<Infallible, StartError> {
     init_memory(info)?;
     phases::end_of("memory and heap");
 
-    unwind::init();
     // SAFETY: the linker script puts the table over .eh_frame of just this text there, and both stay mapped for ever.
     unsafe { unwind::register_code_range(layout::text(), UnwindInfo::EhFrameHdr(layout::eh_frame_hdr())) }
         .map_err(|reason| detailed("unwind tables of the base image")(&reason))?

@@ -4,10 +4,16 @@
 //! Before there is a hook, or when the hook gives up by returning, the panic's message goes to what was set by
 //! [`set_panic_output`], and the machine stops: nothing is known then that could be ended instead of it.
 //!
+//! It also has the [`Allowance`] that bounds how many panics are reported.
+//!
 //! This crate is in the base image, below the loader and tasks, so it depends on nothing and relies on nothing but the
 //! two functions given to it. It allocates nothing and takes no lock.
 
 #![cfg_attr(not(test), no_std)]
+
+mod allowance;
+
+pub use allowance::Allowance;
 
 use core::{
     panic::PanicInfo,

@@ -12,7 +12,8 @@
 //! # Invariants
 //! - A panic takes no lock and waits for nothing, for it may have happened anywhere.
 //! - It needs memory only for the message, and does without when there is none.
-//! - Reports, nested ones included, are bounded in number and length, so a panic comes to an end.
+//! - Reports, nested ones included, are bounded in number and length, so a panic comes to an end; and bounded over time, so
+//!   that panics in a loop neither fill the log nor take longer than unwinding does.
 
 #![no_std]
 #![feature(allocator_api, panic_can_unwind, thread_local)]
@@ -31,6 +32,7 @@ use core::{
 
 use heap::Refusal;
 use logger::{LastWords, Sink};
+use panic_entry::Allowance;
 use task::{ExitableTaskRef, KillReason, PanicInfoOwned};
 use unwind::{FaultFrame, Frame, UnwindFailed};
 
@@ -44,6 +46,53 @@ const MAX_DEPTH: usize = 8;
 /// Whether the current task is being reported: a panic or fault then comes from the report.
 #[thread_local]
 static REPORTING: Cell<bool> = Cell::new(false);
+
+/// What is left of the reports that there may be.
+static ALLOWANCE: Allowance = Allowance::new();
+
+/// Whether the current task's latest panic or fault was reported, so that what becomes of it is of interest.
+#[thread_local]
+static REPORTED: Cell<bool> = Cell::new(false);
+
+/// Where the current task's functions were at its latest panic, innermost first; 0 behind the last.
+#[thread_local]
+static LATEST: [Cell<usize>; MAX_FRAMES] = [const { Cell::new(0) }; MAX_FRAMES];
+
+/// Calls `f` with an address in each function that was running when the current task panicked last, the innermost first, from the
+/// one on that panicked: at most 64. They are return addresses less one, of code that may have been unloaded since.
+pub fn latest_panic(f: &mut dyn FnMut(usize)) {
+    LATEST.iter().map(Cell::get).take_while(|address| *address != 0).for_each(f);
+}
+
+/// Takes note of the functions that are running, by their frame pointers: some ten instructions for each.
+#[inline(never)]
+fn note_frames() {
+    let Ok((bottom, top)) = task::with_current_task(|task| task.stack_bounds()) else { return };
+    let frame_pointer: usize;
+    // SAFETY: copying a register has no effect.
+    unsafe {
+        core::arch::asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack, preserves_flags))
+    };
+    let handler = unwind::function_containing(panic_entry::panic_handler_address()).unwrap_or(0..0);
+    let mut number = 0;
+    // SAFETY: the task's own stack, mapped from end to end, above this function's frame.
+    unsafe {
+        stack_trace::walk_frame_pointers(frame_pointer, bottom..top, &mut |_, return_address| {
+            let address = return_address.wrapping_sub(1);
+            if handler.contains(&address) {
+                // So far it was those who deal with the panic.
+                number = 0;
+                return ControlFlow::Continue(());
+            }
+            LATEST[number].set(address);
+            number += 1;
+            if number < MAX_FRAMES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+    }
+    if let Some(end) = LATEST.get(number) {
+        end.set(0);
+    }
+}
 
 /// Makes panics of tasks end the task instead of the machine. To be called when there are tasks.
 pub fn init() {
@@ -72,15 +121,18 @@ fn panic_hook(info: &PanicInfo<'_>) {
         let _ = writeln!(Sink, "the report of a panic has panicked itself: {}", Place(info));
         end_task(KillReason::Panic(PanicInfoOwned::default()));
     }
-    let nested = if unwind::panic_depth() > 0 { ", while it unwinds," } else { "" };
-    report(format_args!("panicked{nested} {}: {}", Place(info), info.message()));
+    note_frames();
+    if may_report() {
+        let nested = if unwind::panic_depth() > 0 { ", while it unwinds," } else { "" };
+        report(format_args!("panicked{nested} {}: {}", Place(info), info.message()));
+    }
     let reason = KillReason::Panic(owned(info));
     REPORTING.set(false);
     if !info.can_unwind() {
         end_task(reason);
     }
     if unwind::panic_depth() >= MAX_DEPTH {
-        let _ = writeln!(Sink, "too many panics within panics");
+        note(format_args!("too many panics within panics"));
         end_task(reason);
     }
     give_up(unwind::start_unwinding(payload(reason)))
@@ -101,8 +153,10 @@ pub unsafe extern "C-unwind" fn fault_handler(frame: &mut FaultFrame) -> ! {
     let at = frame.rip;
     // SAFETY: whoever placed the frame has checked that there is stack at its stack pointer.
     let bad_jump = unsafe { frame.leave_bad_address() };
-    let how = if bad_jump { ", where there is no code; it was called from below" } else { "" };
-    report(format_args!("stopped by {what} at {at:#x}{how}"));
+    if may_report() {
+        let how = if bad_jump { ", where there is no code; it was called from below" } else { "" };
+        report(format_args!("stopped by {what} at {at:#x}{how}"));
+    }
     REPORTING.set(false);
     if unwind::panic_depth() >= MAX_DEPTH {
         end_task(reason);
@@ -120,6 +174,9 @@ pub fn unwind_from_fault(reason: KillReason) -> ! {
 /// Writes to the log which exception the current task has raised and who called whom, for one that cannot be unwound: its
 /// stack has overflowed, say. May be called on any stack; it needs none of the task's, and follows its frame pointers.
 pub fn report_fault(frame: &FaultFrame) {
+    if !may_report() {
+        return;
+    }
     let what = Exception::of(frame);
     let _ = task::with_current_task(|task| {
         let _ = writeln!(Sink, "task '{}' ({}) stopped by {what} at {:#x}", task.name, task.id, frame.rip);
@@ -142,6 +199,23 @@ pub fn report_fault(frame: &FaultFrame) {
     });
 }
 
+/// Whether the current task's panic or fault is to be reported. Says so if others were not.
+fn may_report() -> bool {
+    let taken = ALLOWANCE.take(time::Instant::now().as_nanos());
+    REPORTED.set(taken.is_some());
+    if let Some(left_out @ 1..) = taken {
+        let _ = writeln!(Sink, "({left_out} panics and faults before this one were not reported)");
+    }
+    taken.is_some()
+}
+
+/// Writes a line to the log that belongs to the current task's latest report, if that was made.
+pub fn note(what: fmt::Arguments<'_>) {
+    if REPORTED.get() {
+        let _ = writeln!(Sink, "{what}");
+    }
+}
+
 /// Writes what has happened to the current task, and its stack, to the log.
 #[inline(never)]
 fn report(what: fmt::Arguments<'_>) {
@@ -160,7 +234,7 @@ fn print_stack(output: &mut dyn Write) {
 
 /// Unwinding did not begin: ends the task without.
 fn give_up(failed: UnwindFailed) -> ! {
-    let _ = writeln!(Sink, "the task ends without dropping what it owns: {}", failed.reason);
+    note(format_args!("the task ends without dropping what it owns: {}", failed.reason));
     end_task(match failed.payload.downcast::<KillReason>() {
         Ok(reason) => *reason,
         Err(_) => KillReason::Panic(PanicInfoOwned::default()),

@@ -1,11 +1,9 @@
 //! Who called whom, from the unwind tables.
 
-use core::{ffi::c_void, ops::ControlFlow};
+use core::ops::ControlFlow;
 
-use unwinding::abi::{
-    _Unwind_Backtrace, _Unwind_GetCFA, _Unwind_GetIPInfo, _Unwind_GetRegionStart, UnwindContext,
-    UnwindReasonCode,
-};
+use crate::cfi::{Known, Registers};
+use crate::cursor::{Cursor, with_registers};
 
 /// A call in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,40 +29,36 @@ impl Frame {
 
 /// Calls `f` with each frame of the current stack, beginning with the caller's, until it breaks or the stack ends.
 ///
-/// Takes no lock and allocates nothing; needs about 12 KiB of stack.
+/// Takes no lock and allocates nothing; needs about 2 KiB of stack.
 #[inline(never)]
 pub fn backtrace(f: &mut dyn FnMut(&Frame) -> ControlFlow<()>) {
-    struct State<'a> {
-        f: &'a mut dyn FnMut(&Frame) -> ControlFlow<()>,
-        /// Frames of the unwinder and of this function come first.
-        found_self: bool,
-    }
-
-    extern "C" fn step(context: &UnwindContext<'_>, state: *mut c_void) -> UnwindReasonCode {
+    unsafe extern "C-unwind" fn walk(registers: &mut Registers, f: *mut u8) {
         // SAFETY: the pointer that `backtrace` handed over, to a value that nobody else uses meanwhile.
-        let state = unsafe { &mut *state.cast::<State<'_>>() };
-        let mut is_interrupted = 0;
-        let instruction_pointer = _Unwind_GetIPInfo(context, &mut is_interrupted);
-        let function = Some(_Unwind_GetRegionStart(context)).filter(|start| *start != 0);
-        if !state.found_self {
-            state.found_self = function == Some(backtrace as *const () as usize);
-            return UnwindReasonCode::NO_REASON;
-        }
-        if instruction_pointer == 0 {
-            return UnwindReasonCode::END_OF_STACK;
-        }
-        let frame = Frame {
-            instruction_pointer,
-            stack_pointer: _Unwind_GetCFA(context),
-            is_interrupted: is_interrupted != 0,
-            function,
-        };
-        match (state.f)(&frame) {
-            ControlFlow::Continue(()) => UnwindReasonCode::NO_REASON,
-            ControlFlow::Break(()) => UnwindReasonCode::NORMAL_STOP,
+        let f = unsafe { &mut *f.cast::<&mut dyn FnMut(&Frame) -> ControlFlow<()>>() };
+        let mut cursor = Cursor::new(registers.clone());
+        // The first frame is that of `backtrace`.
+        // SAFETY: here and below, the stack is this task's own, whose frames stay while this function runs.
+        let mut goes_on = unsafe { cursor.go_to_caller() };
+        let mut known = Known::new();
+        while goes_on {
+            let function = cursor.function(&mut known);
+            let frame = Frame {
+                instruction_pointer: cursor.instruction_pointer(),
+                stack_pointer: cursor.stack_pointer(),
+                is_interrupted: cursor.is_interrupted(),
+                function: function.as_ref().map(|function| function.code.start),
+            };
+            if f(&frame).is_break() {
+                return;
+            }
+            goes_on = function.is_some_and(|function| {
+                // SAFETY: as above.
+                unsafe { cursor.leave(&function) }.is_ok() && cursor.instruction_pointer() != 0
+            });
         }
     }
 
-    let mut state = State { f, found_self: false };
-    _Unwind_Backtrace(step, (&raw mut state).cast());
+    let mut f = f;
+    // SAFETY: `walk` expects the pointer that it is given.
+    unsafe { with_registers(walk, (&raw mut f).cast()) };
 }

@@ -18,9 +18,9 @@
 use alloc::vec::Vec;
 use core::{fmt, ops::Range};
 
+use crate::cfi::Cie;
 use crate::reader::{
-    PE_ABSPTR, PE_DATAREL, PE_INDIRECT, PE_OMIT, PE_SDATA4, PE_SDATA8, PE_TEXTREL, PE_UDATA4, PE_UDATA8,
-    Reader,
+    PE_DATAREL, PE_INDIRECT, PE_OMIT, PE_SDATA4, PE_SDATA8, PE_TEXTREL, PE_UDATA4, PE_UDATA8, Reader,
 };
 
 /// Bytes before the first entry of a table made by [`build_eh_frame_hdr`].
@@ -51,6 +51,12 @@ pub enum EhFrameError {
     /// A CIE of a version or with an augmentation that is not understood, or no CIE where an FDE says there is one.
     BadCie {
         /// Where the CIE starts (or ought to).
+        offset: usize,
+    },
+    /// A program of call frame instructions that holds one which compilers for this kernel do not emit, or a number out of
+    /// all proportion.
+    BadProgram {
+        /// Where the instruction is.
         offset: usize,
     },
     /// The function that an FDE describes is not within the text it was given with.
@@ -84,6 +90,9 @@ impl fmt::Display for EhFrameError {
                 write!(f, ".eh_frame holds a pointer of unsupported encoding {encoding:#04x} at {offset:#x}")
             }
             Self::BadCie { offset } => write!(f, ".eh_frame has no usable CIE at {offset:#x}"),
+            Self::BadProgram { offset } => {
+                write!(f, ".eh_frame holds a call frame instruction that is not understood at {offset:#x}")
+            }
             Self::OutsideText { offset } => {
                 write!(
                     f,
@@ -142,52 +151,6 @@ fn read_record(reader: &mut Reader<'_>) -> Result<Option<Record>, EhFrameError> 
     Ok(Some(Record { start, id_position, id: reader.u32()?, end }))
 }
 
-/// Reads how the FDEs of the CIE at `offset` encode addresses.
-fn fde_encoding(section: Reader<'_>, offset: usize) -> Result<u8, EhFrameError> {
-    let bad = EhFrameError::BadCie { offset };
-    let mut reader = section;
-    reader.seek(offset)?;
-    let record = read_record(&mut reader)?.ok_or(bad)?;
-    if record.id != 0 {
-        return Err(bad);
-    }
-    let mut reader = reader.until(record.end)?;
-    let version = reader.u8()?;
-    if version != 1 && version != 3 {
-        return Err(bad);
-    }
-    let augmentation = reader;
-    while reader.u8()? != 0 {}
-    reader.uleb128()?; // code alignment
-    reader.sleb128()?; // data alignment
-    if version == 1 {
-        reader.u8()?; // return address register
-    } else {
-        reader.uleb128()?;
-    }
-
-    let mut encoding = PE_ABSPTR;
-    let mut letters = augmentation;
-    match letters.u8()? {
-        0 => return Ok(encoding),
-        b'z' => reader.uleb128()?, // length of the augmentation data
-        _ => return Err(bad),
-    };
-    loop {
-        match letters.u8()? {
-            0 => return Ok(encoding),
-            b'R' => encoding = reader.u8()?,
-            b'L' => _ = reader.u8()?,
-            b'P' => {
-                let personality = reader.u8()?;
-                reader.encoded_number(personality)?;
-            }
-            b'S' | b'B' => {}
-            _ => return Err(bad),
-        }
-    }
-}
-
 /// Iterates over the FDEs of a section.
 struct Fdes<'a> {
     section: Reader<'a>,
@@ -223,7 +186,7 @@ impl<'a> Fdes<'a> {
         let encoding = match self.cies.iter().find(|(offset, _)| *offset == cie) {
             Some((_, encoding)) => *encoding,
             None => {
-                let encoding = fde_encoding(self.section, cie)?;
+                let encoding = Cie::read(self.section, cie, 0)?.pointer_encoding;
                 if encoding & PE_INDIRECT != 0 {
                     return Err(EhFrameError::UnknownEncoding { offset: record.start, encoding });
                 }
@@ -236,16 +199,6 @@ impl<'a> Fdes<'a> {
         let length = body.encoded_number(encoding)?;
         let end = start.checked_add(length).ok_or(EhFrameError::OutsideText { offset: record.start })?;
         Ok(Fde { offset: record.start, code: start..end })
-    }
-}
-
-/// Reads the one FDE at `offset` of the section.
-pub(crate) fn read_fde(section: Reader<'_>, offset: usize) -> Result<Fde, EhFrameError> {
-    let mut fdes = Fdes::new(section);
-    fdes.reader.seek(offset)?;
-    match fdes.next()? {
-        Some(fde) if fde.offset == offset => Ok(fde),
-        _ => Err(EhFrameError::BadCie { offset }),
     }
 }
 
@@ -312,6 +265,7 @@ pub fn build_eh_frame_hdr(
 }
 
 /// An `.eh_frame_hdr`, ours or a linker's, ready to be searched.
+#[derive(Clone, Copy)]
 pub(crate) struct EhFrameHdr<'a> {
     /// At the first entry.
     entries: Reader<'a>,
@@ -375,16 +329,31 @@ impl<'a> EhFrameHdr<'a> {
     /// Address of the FDE of the last function that starts at or before `pc`. Whether it reaches up to `pc` is to be
     /// read in the FDE.
     pub(crate) fn find(&self, pc: usize) -> Option<usize> {
+        let after = match self.encoding & 0x0f {
+            // What linkers and `build_eh_frame_hdr` make. Written out, since this is what a look-up spends its time with.
+            PE_SDATA4 => {
+                let wanted = pc.wrapping_sub(self.base) as isize;
+                // SAFETY: `parse` has checked that there are `count` entries of this size.
+                self.partition_point(|index| unsafe { self.entries.i32_at(index * 8) } as isize <= wanted)
+            }
+            _ => self.partition_point(|index| self.entry(index).is_ok_and(|(start, _)| start <= pc)),
+        };
+        self.entry(after.checked_sub(1)?).ok().map(|(_, fde)| fde)
+    }
+
+    /// Number of entries, from the first on, of which `is_before` says so.
+    #[inline]
+    fn partition_point(&self, is_before: impl Fn(usize) -> bool) -> usize {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.entry(middle).ok()?.0 <= pc {
+            if is_before(middle) {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        self.entry(low.checked_sub(1)?).ok().map(|(_, fde)| fde)
+        low
     }
 }
 

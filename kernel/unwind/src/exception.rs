@@ -10,25 +10,29 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use unwinding::abi::{_Unwind_DeleteException, _Unwind_RaiseException, UnwindException, UnwindReasonCode};
+use crate::cfi::{Known, Registers};
+use crate::cursor::{Cursor, with_registers};
+use crate::personality::{Wish, wish};
 
-/// Marks exceptions thrown by [`start_unwinding`].
-const CLASS: u64 = u64::from_be_bytes(*b"THESRUST");
-
-/// Marks exceptions thrown by [`start_unwinding_from_fault`].
-pub(crate) const FAULT_CLASS: u64 = u64::from_be_bytes(*b"THESFALT");
+/// Who threw an exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// [`start_unwinding`].
+    Thrown,
+    /// [`start_unwinding_from_fault`].
+    Fault,
+}
 
 /// Exception objects for when the heap has no memory left. A task needs one from throw to catch.
 const SPARE_OBJECTS: usize = 16;
 
 type Payload = Box<dyn Any + Send>;
 
-/// What the unwinder carries along.
-#[repr(C)]
+/// What is carried along, from landing pad to landing pad.
 struct Object {
-    /// Must be first: the unwinder knows the object by its address. Its private fields are the unwinder's to set.
-    header: MaybeUninit<UnwindException>,
+    class: Class,
     payload: Payload,
+    known: Known,
 }
 
 /// One of the static objects.
@@ -46,7 +50,7 @@ static SPARES: [Spare; SPARE_OBJECTS] =
 
 impl Object {
     /// Moves the payload into an object in the heap or, if that is exhausted, into a spare one.
-    fn wrap(payload: Payload, class: u64) -> Result<*mut Self, Payload> {
+    fn wrap(payload: Payload, class: Class) -> Result<*mut Self, Payload> {
         let layout = Layout::new::<Self>();
         // SAFETY: the layout is not of size zero.
         let mut place = unsafe { alloc::alloc::alloc(layout) }.cast::<Self>();
@@ -55,14 +59,8 @@ impl Object {
             let Some(spare) = spare else { return Err(payload) };
             place = spare.object.get().cast();
         }
-        // SAFETY: the memory is ours, of the right size and alignment. The header is all zeros (valid for its `Option`s
-        // of functions and numbers) but for its class and cleanup function.
-        unsafe {
-            place.write(Self { header: MaybeUninit::zeroed(), payload });
-            let header = place.cast::<UnwindException>();
-            (*header).exception_class = class;
-            (*header).exception_cleanup = Some(delete);
-        }
+        // SAFETY: the memory is ours, of the right size and alignment.
+        unsafe { place.write(Self { class, payload, known: Known::new() }) };
         Ok(place)
     }
 
@@ -80,12 +78,6 @@ impl Object {
         }
         payload
     }
-}
-
-/// Called by someone who caught one of our exceptions without knowing what it is.
-unsafe extern "C" fn delete(_: UnwindReasonCode, exception: *mut UnwindException) {
-    // SAFETY: only set in headers of objects from `wrap`; whoever calls it gives the exception up.
-    drop(unsafe { Object::unwrap(exception.cast()) });
 }
 
 /// Number of exceptions of this task that were thrown and are not caught yet.
@@ -132,7 +124,7 @@ pub struct UnwindFailed {
 /// Neither prints nor calls any hook. It returns only if unwinding is impossible; nothing was dropped then.
 #[inline(never)]
 pub fn start_unwinding(payload: Box<dyn Any + Send>) -> UnwindFailed {
-    throw(payload, CLASS)
+    throw(payload, Class::Thrown)
 }
 
 /// Throws `payload` as [`start_unwinding`] does, but from a [`FaultHandler`](crate::FaultHandler).
@@ -142,30 +134,91 @@ pub fn start_unwinding(payload: Box<dyn Any + Send>) -> UnwindFailed {
 /// *forbid* unwinding, as `extern "C"` ones do, still stop it.)
 #[inline(never)]
 pub fn start_unwinding_from_fault(payload: Box<dyn Any + Send>) -> UnwindFailed {
-    throw(payload, FAULT_CLASS)
+    throw(payload, Class::Fault)
 }
 
 #[inline(always)]
-fn throw(payload: Payload, class: u64) -> UnwindFailed {
+fn throw(payload: Payload, class: Class) -> UnwindFailed {
     let object = match Object::wrap(payload, class) {
         Ok(object) => object,
         Err(payload) => return UnwindFailed { reason: UnwindFailure::OutOfMemory, payload },
     };
     DEPTH.set(DEPTH.get() + 1);
-    // SAFETY: an exception as the unwinder expects it, given away to it.
-    let code = unsafe { _Unwind_RaiseException(object.cast()) };
+    let mut throw = Throw { object, failure: UnwindFailure::Forbidden };
+    // SAFETY: `raise` expects the pointer that it is given.
+    unsafe { with_registers(raise, (&raw mut throw).cast()) };
     DEPTH.set(DEPTH.get() - 1);
-    let reason = match code {
-        UnwindReasonCode::END_OF_STACK => UnwindFailure::NotCaught,
-        _ => UnwindFailure::Forbidden,
-    };
     // SAFETY: it was not thrown, so it is ours again.
-    UnwindFailed { reason, payload: unsafe { Object::unwrap(object) } }
+    UnwindFailed { reason: throw.failure, payload: unsafe { Object::unwrap(throw.object) } }
 }
 
-/// Payload of [`catch_unwind`]'s error when what was caught is not an exception of this kernel.
-#[derive(Clone, Copy, Debug)]
-pub struct ForeignException;
+/// What [`raise`] is given.
+struct Throw {
+    object: *mut Object,
+    /// Why it returns.
+    failure: UnwindFailure,
+}
+
+/// Finds out whether somebody catches, and only then unwinds. Returns if nobody does.
+unsafe extern "C-unwind" fn raise(registers: &mut Registers, throw: *mut u8) {
+    // SAFETY: the pointer that `throw` handed over, which is unused meanwhile.
+    let throw = unsafe { &mut *throw.cast::<Throw>() };
+    // SAFETY: the object is alive, and this task's.
+    let Object { class, known, .. } = unsafe { &mut *throw.object };
+    let mut cursor = Cursor::new(registers.clone());
+    loop {
+        let Some(function) = cursor.function(known) else {
+            throw.failure = UnwindFailure::NotCaught;
+            return;
+        };
+        match wish(&cursor, &function, *class) {
+            Ok(Wish::Catch(_)) => break,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+        // SAFETY: the stack is this task's own, whose frames stay while this function runs.
+        if unsafe { cursor.leave(&function) }.is_err() {
+            return;
+        }
+    }
+    // SAFETY: the object is alive, and given away.
+    unsafe { unwind(Cursor::new(registers.clone()), throw.object) }
+}
+
+/// Lands at the first landing pad that somebody from `cursor` on has. Returns if there is none.
+///
+/// # Safety
+/// The stack must be the current task's, from the frame on that throws or has dropped its values; it is given up as far as
+/// the landing pad. `object` is given away.
+unsafe fn unwind(mut cursor: Cursor, object: *mut Object) {
+    // SAFETY: the object is alive, and this task's.
+    let Object { class, known, .. } = unsafe { &mut *object };
+    while let Some(function) = cursor.function(known) {
+        match wish(&cursor, &function, *class) {
+            // SAFETY: the landing pad is what the function wants, and the object what landing pads of Rust expect.
+            Ok(Wish::Cleanup(landing_pad) | Wish::Catch(landing_pad)) => unsafe {
+                cursor.land(landing_pad, object.cast())
+            },
+            Ok(Wish::Nothing) => {}
+            Err(_) => return,
+        }
+        // SAFETY: by the caller.
+        if unsafe { cursor.leave(&function) }.is_err() {
+            return;
+        }
+    }
+}
+
+/// Goes on with unwinding after a landing pad; `registers` are those of its function.
+///
+/// # Safety
+/// For `_Unwind_Resume` only.
+pub(crate) unsafe extern "C-unwind" fn resume(registers: &mut Registers, exception: *mut u8) {
+    // SAFETY: a landing pad gives the exception on that it was given.
+    unsafe { unwind(Cursor::new(registers.clone()), exception.cast()) };
+    // Somebody would have caught it before anything was dropped.
+    panic!("unwind tables have changed while they were used");
+}
 
 /// Calls `f`; if it unwinds, the payload that was thrown is the error.
 ///
@@ -198,20 +251,10 @@ pub fn catch_unwind<F: FnOnce() -> R, R>(f: F) -> Result<R, Box<dyn Any + Send>>
 
     #[cold]
     fn caught<F: FnOnce() -> R, R>(data: *mut u8, exception: *mut u8) {
-        let exception = exception.cast::<UnwindException>();
+        DEPTH.set(DEPTH.get().saturating_sub(1));
         // SAFETY: the landing pad hands over the exception, which is now ours. The function was taken out of `data`, and
         // there is no result: the payload may take its place.
-        unsafe {
-            let data = &mut *data.cast::<Data<F, R>>();
-            let payload: Payload = if matches!((*exception).exception_class, CLASS | FAULT_CLASS) {
-                DEPTH.set(DEPTH.get().saturating_sub(1));
-                Object::unwrap(exception.cast())
-            } else {
-                _Unwind_DeleteException(exception);
-                Box::new(ForeignException)
-            };
-            data.payload = ManuallyDrop::new(payload);
-        }
+        unsafe { (*data.cast::<Data<F, R>>()).payload = ManuallyDrop::new(Object::unwrap(exception.cast())) };
     }
 
     let mut data = Data::<F, R> { function: ManuallyDrop::new(f) };

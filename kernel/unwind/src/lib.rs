@@ -1,14 +1,16 @@
 //! Stack unwinding: the kernel's one way out of a panic, a killed task or a fault, and its way to a backtrace.
 //!
-//! Steps through frames are taken by the crate `unwinding` (on `gimli`), driven by the `.eh_frame` tables that every
-//! compiler emits. This crate adds what a kernel that loads code at run time needs:
+//! Driven by the `.eh_frame` tables that every compiler emits:
 //!
 //! - **A registry of code ranges** ([`register_code_range`]): which tables describe which text. Everything executable is
 //!   in it once: the base image, each loaded crate, each piece of compiled WebAssembly. A look-up is two binary searches,
 //!   takes no lock and allocates nothing, for it happens while a task panics, wherever that may be.
 //! - **Sorted tables for bare `.eh_frame` sections** ([`build_eh_frame_hdr`]), as object files have them.
-//! - **The personality routine**, which finds the landing pad of a call site (`rust_eh_personality`, a lang item). Unlike
-//!   the usual one it knows that a frame may have been interrupted by a fault instead of having made a call.
+//! - **Steps** from a frame to its caller ([`Cursor`]): the call frame information of just the function in question is
+//!   read and run where it lies. Other unwinders serve many languages and keep tables of rows; this one takes some hundred
+//!   instructions for a step, and 1 KiB of stack.
+//! - **Landing pads**: what a frame wants when one of its calls unwinds. A frame may have been interrupted by a fault
+//!   instead of having made a call.
 //! - **The exception object** with its payload: [`start_unwinding`] throws it, [`catch_unwind`] catches it. With no memory
 //!   left it comes from a static pool.
 //! - **[`FaultFrame`]**: makes a CPU exception look like a call, so that the same unwinder serves it.
@@ -19,11 +21,16 @@
 //! # Invariants
 //! - Registered ranges do not overlap, and their tables outlive their registration (the guard's owner promises that).
 //! - A function that may be unwound through has the ABI `"Rust"`, `"C-unwind"` or `"sysv64-unwind"`, and an FDE.
-//! - A frame that was interrupted by a fault never runs its own landing pads: compilers lay them out for calls only. Its
-//!   callers' run.
+//! - A frame that was interrupted by a fault never runs its own landing pads. Its callers' run. The landing pads are there,
+//!   and the table of call sites even says which one belongs to a call nearby; but a landing pad finds the values that it
+//!   drops where the compiler put them *for that call*: a register that is written just before it, a slot that still holds
+//!   something else, a flag that says whether the value was moved. Between two calls compilers keep no such promise (LLVM
+//!   takes it that loads and stores do not unwind, and has no other mode for this target), so to run one for an instruction
+//!   that is no call would drop values twice, or what is no value.
+//! - The language has one personality routine, `rust_eh_personality`. A frame whose tables name another one ends unwinding.
 //!
-//! On other systems than Theseus only the registry and the table builder exist (`unwinding` would take the place of the
-//! system's own unwinder), which is what host tests exercise.
+//! On other systems than Theseus only the registry, the table builder and the reader of call frame information exist (the
+//! rest would take the place of the system's own unwinder), which is what host tests exercise.
 
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(target_os = "theseus", feature(lang_items, core_intrinsics, thread_local))]
@@ -31,6 +38,8 @@
 
 extern crate alloc;
 
+#[cfg_attr(not(target_os = "theseus"), allow(dead_code, reason = "only tests take steps elsewhere"))]
+mod cfi;
 mod eh_frame;
 #[cfg(any(test, target_os = "theseus"))]
 mod lsda;
@@ -39,6 +48,8 @@ mod registry;
 
 #[cfg(target_os = "theseus")]
 mod backtrace;
+#[cfg(target_os = "theseus")]
+mod cursor;
 #[cfg(target_os = "theseus")]
 mod exception;
 #[cfg(target_os = "theseus")]
@@ -49,6 +60,8 @@ mod personality;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use cfi::{Function, Known};
+use eh_frame::EhFrameHdr;
 use reader::Reader;
 use registry::{CodeRange, Entry, INITIAL_CAPACITY, Registry};
 
@@ -58,9 +71,9 @@ pub use registry::RegisterError;
 #[cfg(target_os = "theseus")]
 pub use {
     backtrace::{Frame, backtrace},
+    cursor::Cursor,
     exception::{
-        ForeignException, UnwindFailed, UnwindFailure, catch_unwind, panic_depth, start_unwinding,
-        start_unwinding_from_fault,
+        UnwindFailed, UnwindFailure, catch_unwind, panic_depth, start_unwinding, start_unwinding_from_fault,
     },
     fault::{FaultEntry, FaultFrame, FaultHandler, fault_entry_address},
 };
@@ -129,7 +142,7 @@ pub unsafe fn register_code_range(
         UnwindInfo::EhFrameHdr(header) => {
             // SAFETY: the caller promises that this is readable memory.
             let bytes = unsafe { bytes_at(&header) };
-            eh_frame::EhFrameHdr::parse(Reader::new(bytes, header.start), header.start, text.start)?;
+            EhFrameHdr::parse(Reader::new(bytes, header.start), header.start, text.start)?;
             (header, Vec::new())
         }
         UnwindInfo::EhFrame(eh_frame) => {
@@ -170,49 +183,30 @@ pub fn code_range_containing(pc: usize) -> Option<Range<usize>> {
 ///
 /// As with any look-up, the code must not be deregistered meanwhile: it is the caller's, or on the caller's stack.
 pub fn function_containing(pc: usize) -> Option<Range<usize>> {
-    find_fde(pc).map(|(_, fde)| fde.code)
+    find_function(pc, &mut Known::new()).map(|function| function.code)
 }
 
-/// The range of code and the FDE that describe `pc`.
-fn find_fde(pc: usize) -> Option<(CodeRange, eh_frame::Fde)> {
-    let range = REGISTRY.find(pc)?;
-    // SAFETY: who registered the tables promised that they are readable while `pc`'s code is registered, and it is while
-    // someone executes it or is called by it.
-    let bytes = unsafe { bytes_at(&range.header) };
-    let reader = Reader::new(bytes, range.header.start);
-    let header = eh_frame::EhFrameHdr::parse(reader, range.header.start, range.text.start).ok()?;
+/// What the unwind tables say about the function that `pc` lies in.
+fn find_function(pc: usize, known: &mut Known) -> Option<Function<'_>> {
+    // Frames come in groups of one crate.
+    let latest = known.latest.take().filter(|(text, _)| text.contains(&pc));
+    let (text, header) = match latest {
+        Some(latest) => latest,
+        None => {
+            let CodeRange { text, header } = REGISTRY.find(pc)?;
+            // SAFETY: who registered the tables promised that they are readable while `pc`'s code is registered, and it is
+            // while someone executes it or is called by it.
+            let reader = Reader::new(unsafe { bytes_at(&header) }, header.start);
+            let header = EhFrameHdr::parse(reader, header.start, text.start).ok()?;
+            (text, header)
+        }
+    };
+    known.latest = Some((text.clone(), header));
     let offset = header.find(pc)?.checked_sub(header.eh_frame)?;
     // SAFETY: the table refers to an FDE within `.eh_frame`, whose own length fields delimit what is read.
     let section = unsafe { Reader::from_raw(header.eh_frame) };
-    let fde = eh_frame::read_fde(section, offset).ok()?;
-    fde.code.contains(&pc).then_some((range, fde))
-}
-
-/// Makes the unwinder look up code in this crate's registry. To be called once, early in boot; needs no memory.
-///
-/// # Panics
-/// If someone else has told the crate `unwinding` where to look.
-#[cfg(target_os = "theseus")]
-pub fn init() {
-    use unwinding::custom_eh_frame_finder::{
-        EhFrameFinder, FrameInfo, FrameInfoKind, set_custom_eh_frame_finder,
-    };
-
-    struct Finder;
-
-    // SAFETY: what is found are tables that were registered as correct for the code at `pc`.
-    unsafe impl EhFrameFinder for Finder {
-        fn find(&self, pc: usize) -> Option<FrameInfo> {
-            // The unwinder would search all of `.eh_frame` for a pc that no FDE covers; so let it see only those that are.
-            let (range, _) = find_fde(pc)?;
-            Some(FrameInfo {
-                text_base: Some(range.text.start),
-                kind: FrameInfoKind::EhFrameHdr(range.header.start),
-            })
-        }
-    }
-
-    set_custom_eh_frame_finder(&Finder).expect("unwind::init is called once, by nano_core");
+    let function = Function::read(section, offset, text.start, known).ok()?;
+    function.code.contains(&pc).then_some(function)
 }
 
 #[cfg(test)]

@@ -1,64 +1,55 @@
-//! The personality routine: what the unwinder asks at each frame of a Rust function.
+//! What a frame of a Rust function wants when what it called unwinds.
 
-use unwinding::abi::{
-    _Unwind_GetIPInfo, _Unwind_GetLanguageSpecificData, _Unwind_GetRegionStart, _Unwind_SetGR, _Unwind_SetIP,
-    UnwindAction, UnwindContext, UnwindException, UnwindReasonCode,
-};
+use crate::cfi::Function;
+use crate::cursor::Cursor;
+use crate::exception::Class;
+use crate::lsda::{Action, find_action};
+use crate::reader::Reader;
 
-use crate::{
-    exception::FAULT_CLASS,
-    lsda::{Action, find_action},
-    reader::Reader,
-};
-
-/// DWARF numbers of the registers in which a landing pad expects the exception and the selector of the catch.
-const RAX: i32 = 0;
-const RDX: i32 = 1;
-
-/// Says, of the frame `context`, whether it catches `exception` (search phase), or where its landing pad is (cleanup).
+/// The personality routine that the tables of all Rust functions name. It tells them from functions of other languages;
+/// what it would do is done by [`wish`], which knows the function already.
 ///
 /// # Safety
-/// Only the unwinder calls it, with a frame whose tables name this routine, that is, with an LSDA as rustc makes them.
+/// It is nobody's to call.
 #[lang = "eh_personality"]
-unsafe extern "C" fn rust_eh_personality(
-    version: i32,
-    actions: UnwindAction,
-    exception_class: u64,
-    exception: *mut UnwindException,
-    context: &mut UnwindContext<'_>,
-) -> UnwindReasonCode {
-    let searching = actions.contains(UnwindAction::SEARCH_PHASE);
-    let error =
-        if searching { UnwindReasonCode::FATAL_PHASE1_ERROR } else { UnwindReasonCode::FATAL_PHASE2_ERROR };
-    if version != 1 {
-        return error;
+unsafe extern "C" fn rust_eh_personality() {}
+
+/// What a frame wants.
+pub(crate) enum Wish {
+    /// To be passed over.
+    Nothing,
+    /// To drop its values at this landing pad.
+    Cleanup(usize),
+    /// To catch, at this landing pad.
+    Catch(usize),
+}
+
+/// The frame does not allow unwinding, or its tables are malformed.
+pub(crate) struct Forbidden;
+
+/// What the frame at `cursor`, of `function`, wants of an exception of this class.
+#[inline]
+pub(crate) fn wish(cursor: &Cursor, function: &Function<'_>, class: Class) -> Result<Wish, Forbidden> {
+    // SAFETY: the function is on the stack, hence its code and tables are loaded.
+    let (personality, lsda) = unsafe { (function.personality(), function.lsda()) };
+    if personality == 0 {
+        return Ok(Wish::Nothing);
     }
-    let lsda = _Unwind_GetLanguageSpecificData(context) as usize;
-    if lsda == 0 {
-        return UnwindReasonCode::CONTINUE_UNWIND;
+    if personality != rust_eh_personality as *const () as usize {
+        return Err(Forbidden);
     }
-    let mut interrupted = 0;
-    let pc = _Unwind_GetIPInfo(context, &mut interrupted);
-    if interrupted != 0 {
-        // A fault, not a call: values may be anywhere, so no landing pad of this frame can run.
-        return UnwindReasonCode::CONTINUE_UNWIND;
+    // After a fault, values may be anywhere: see the crate's documentation.
+    if lsda == 0 || cursor.is_interrupted() {
+        return Ok(Wish::Nothing);
     }
-    // The call's last byte: the return address may already belong to what follows it.
-    let pc = pc.wrapping_sub(1);
-    // SAFETY: this frame's function is on the stack, hence its crate mapped; rustc made the table, which delimits itself.
+    // SAFETY: as above; rustc made the table, which delimits itself.
     let table = unsafe { Reader::from_raw(lsda) };
-    match find_action(table, _Unwind_GetRegionStart(context), pc) {
-        Ok(Action::Continue) => UnwindReasonCode::CONTINUE_UNWIND,
-        Ok(Action::Cleanup(_)) if searching => UnwindReasonCode::CONTINUE_UNWIND,
-        Ok(Action::Catch(_)) if searching => UnwindReasonCode::HANDLER_FOUND,
-        Ok(Action::Cleanup(landing_pad) | Action::Catch(landing_pad)) => {
-            _Unwind_SetGR(context, RAX, exception as usize);
-            _Unwind_SetGR(context, RDX, 0);
-            _Unwind_SetIP(context, landing_pad);
-            UnwindReasonCode::INSTALL_CONTEXT
-        }
+    match find_action(table, function.code.start, cursor.lookup_address()) {
+        Ok(Action::Continue) => Ok(Wish::Nothing),
+        Ok(Action::Cleanup(landing_pad)) => Ok(Wish::Cleanup(landing_pad)),
+        Ok(Action::Catch(landing_pad)) => Ok(Wish::Catch(landing_pad)),
         // The compiler took it that this call does not unwind. It does, if what it called has faulted.
-        Ok(Action::Terminate) if exception_class == FAULT_CLASS => UnwindReasonCode::CONTINUE_UNWIND,
-        Ok(Action::Terminate) | Err(_) => error,
+        Ok(Action::Terminate) if class == Class::Fault => Ok(Wish::Nothing),
+        Ok(Action::Terminate) | Err(_) => Err(Forbidden),
     }
 }

@@ -54,7 +54,14 @@ impl<'a> Reader<'a> {
         Self { bytes: address as *const u8, length, base: address, position: 0, lifetime: PhantomData }
     }
 
+    /// Address of the byte at `position`.
+    #[inline]
+    pub(crate) fn address_of(&self, position: usize) -> usize {
+        self.base.wrapping_add(position)
+    }
+
     /// Offset of the next byte from the first one.
+    #[inline]
     pub(crate) fn position(&self) -> usize {
         self.position
     }
@@ -70,11 +77,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Number of bytes left.
+    #[inline]
     pub(crate) fn remaining(&self) -> usize {
         self.length - self.position
     }
 
     /// The same reader, cut off at `end` bytes from its beginning.
+    #[inline]
     pub(crate) fn until(mut self, end: usize) -> Result<Self, EhFrameError> {
         if end > self.length || end < self.position {
             return Err(EhFrameError::Truncated { offset: self.position });
@@ -100,6 +109,7 @@ impl<'a> Reader<'a> {
         self.array::<1>().map(|b| b[0])
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16, EhFrameError> {
         self.array().map(u16::from_le_bytes)
     }
@@ -114,11 +124,28 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    /// The number that lies `offset` bytes after the next byte.
+    ///
+    /// # Safety
+    /// There must be so many bytes left, and four more.
+    #[inline]
+    pub(crate) unsafe fn i32_at(&self, offset: usize) -> i32 {
+        // SAFETY: by the caller, it is before the end; see `array`.
+        i32::from_le_bytes(unsafe { self.bytes.add(self.position + offset).cast::<[u8; 4]>().read() })
+    }
+
     /// An unsigned LEB128 number; bits beyond the 64th are an error.
+    #[inline]
     pub(crate) fn uleb128(&mut self) -> Result<u64, EhFrameError> {
-        let start = self.position;
-        let mut value = 0u64;
-        let mut shift = 0;
+        // Most have one byte.
+        let first = self.u8()?;
+        if first & 0x80 == 0 { Ok(first.into()) } else { self.long_uleb128(first) }
+    }
+
+    fn long_uleb128(&mut self, first: u8) -> Result<u64, EhFrameError> {
+        let start = self.position - 1;
+        let mut value = u64::from(first & 0x7f);
+        let mut shift = 7;
         loop {
             let byte = self.u8()?;
             let bits = u64::from(byte & 0x7f);
@@ -155,7 +182,17 @@ impl<'a> Reader<'a> {
     }
 
     /// A number in one of the `DW_EH_PE_*` formats, sign-extended where the format is signed; nothing is added to it.
+    #[inline]
     pub(crate) fn encoded_number(&mut self, encoding: u8) -> Result<usize, EhFrameError> {
+        // By far the most frequent ones, of call sites and of functions.
+        match encoding & 0x0f {
+            PE_ULEB128 => self.uleb128().map(|number| number as usize),
+            PE_SDATA4 => self.u32().map(|number| number as i32 as usize),
+            _ => self.unusual_number(encoding),
+        }
+    }
+
+    fn unusual_number(&mut self, encoding: u8) -> Result<usize, EhFrameError> {
         Ok(match encoding & 0x0f {
             PE_ABSPTR | PE_UDATA8 | PE_SDATA8 => self.u64()? as usize,
             PE_ULEB128 => self.uleb128()? as usize,
@@ -176,7 +213,7 @@ impl<'a> Reader<'a> {
         text: usize,
         data: usize,
     ) -> Result<usize, EhFrameError> {
-        let here = self.base.wrapping_add(self.position);
+        let here = self.address_of(self.position);
         let base = match encoding & 0xf0 {
             0 => 0,
             PE_PCREL => here,

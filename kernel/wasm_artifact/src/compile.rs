@@ -100,6 +100,8 @@ pub struct Settings {
     pub nan_canonicalization: bool,
     /// How registers are given to values.
     pub regalloc_algorithm: RegallocAlgorithm,
+    /// Whether the artifact keeps the module's debug information (DWARF), if it has any: by that, backtraces show files and lines.
+    pub debug_info: bool,
 }
 
 impl Settings {
@@ -114,6 +116,7 @@ impl Settings {
             features: Features::ALL,
             nan_canonicalization: false,
             regalloc_algorithm: RegallocAlgorithm::Backtracking,
+            debug_info: true,
         }
     }
 }

@@ -7,7 +7,9 @@ use crate::cpu::CpuFeatures;
 use crate::fallible;
 use crate::module::Module;
 use crate::sign::{self, KeyId, PUBLIC_KEY_SIZE, PublicKey, SIGNATURE_SIZE, SigningKey};
+use crate::side_table::SideTable;
 use crate::tables::CodeTables;
+use crate::trap::Trap;
 use crate::tunables::Tunables;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -61,12 +63,13 @@ const TRAPS: usize = 3;
 const ADDRMAP: usize = 4;
 const FUNCS: usize = 5;
 const NAMES: usize = 6;
-const INFO: usize = 7;
-const ENGINE: usize = 8;
-const RODATA: usize = 9;
-const SHSTRTAB: usize = 10;
-const SEAL: usize = 11;
-const NUM_SECTIONS: usize = 12;
+const DEBUG: usize = 7;
+const INFO: usize = 8;
+const ENGINE: usize = 9;
+const RODATA: usize = 10;
+const SHSTRTAB: usize = 11;
+const SEAL: usize = 12;
+const NUM_SECTIONS: usize = 13;
 /// Bytes of all section headers, the null one included.
 const HEADERS_SIZE: usize = (NUM_SECTIONS + 1) * SHDR_SIZE;
 
@@ -79,6 +82,7 @@ const SECTIONS: [SectionKind; NUM_SECTIONS] = [
     data_section(".wasmc.addrmap", 4),
     data_section(".wasmc.funcs", 4),
     data_section(".wasmc.names", 4),
+    data_section(".wasmc.debug", 4),
     data_section(".wasmc.info", 4),
     data_section(".wasmc.engine", 4),
     data_section(".rodata.wasm", PAGE_SIZE),
@@ -267,6 +271,11 @@ impl Sections {
         self.ranges[EH_FRAME_HDR].clone()
     }
 
+    /// What is kept of the module's debug information; see [`crate::debug_info`].
+    pub fn debug_info(&self) -> Range<usize> {
+        self.ranges[DEBUG].clone()
+    }
+
     /// Data segments and memory images: starts and ends at multiples of [`PAGE_SIZE`].
     pub fn rodata(&self) -> Range<usize> {
         self.ranges[RODATA].clone()
@@ -283,6 +292,13 @@ impl Sections {
     /// When the bytes are not those of the file that was parsed.
     pub fn tables<'a>(&self, file: &'a [u8]) -> CodeTables<'a> {
         self.try_tables(file).expect("the sections are of another file")
+    }
+
+    /// What [`CodeTables::trap_at`] says, at less cost: for the trap handler.
+    #[inline]
+    pub fn trap_at(&self, file: &[u8], text_offset: u32) -> Option<Trap> {
+        let traps = SideTable::new(file.get(self.ranges[TRAPS].clone())?)?;
+        Trap::from_u8(u8::try_from(traps.get(text_offset)?).ok()?)
     }
 
     fn try_tables<'a>(&self, file: &'a [u8]) -> Option<CodeTables<'a>> {
@@ -676,6 +692,8 @@ pub struct Parts<'a> {
     pub functions: &'a [u8],
     /// Made by [`crate::tables::encode_names`].
     pub names: &'a [u8],
+    /// Made by [`crate::debug_info::DebugInfoBuilder::encode`].
+    pub debug_info: &'a [u8],
     /// Data segments and memory images. It is filled up to a whole page with zeros.
     pub rodata: &'a [u8],
 }
@@ -735,6 +753,7 @@ pub fn write(parts: &Parts<'_>) -> Result<Vec<u8>, WriteError> {
         parts.address_map,
         parts.functions,
         parts.names,
+        parts.debug_info,
         &info,
         &engine,
         parts.rodata,

@@ -56,6 +56,7 @@ extern crate alloc;
 pub mod builtins;
 pub mod compile;
 pub mod cpu;
+pub mod debug_info;
 pub mod elf;
 mod fallible;
 pub mod index;

@@ -6,14 +6,18 @@
 //! entries:    per entry  ULEB128 (key - previous key of the block), SLEB128 (value - previous value of the block)
 //! ```
 //! Within a block the key before the first is the block's first key, the value before the first is 0. Blocks have
-//! [`ENTRIES_PER_BLOCK`] entries but the last. All numbers are little-endian and unaligned. A look-up is a binary search for the
+//! the same number of entries but the last. All numbers are little-endian and unaligned. A look-up is a binary search for the
 //! block and a walk through its entries; it neither allocates nor panics, whatever the bytes are, so that it can run in an
 //! exception handler.
 
 use alloc::vec::Vec;
 
-/// How many entries share a block.
-pub const ENTRIES_PER_BLOCK: usize = 32;
+/// How many trap sites share a block: what a trap costs depends on it.
+pub const TRAPS_PER_BLOCK: usize = 8;
+
+/// How many entries share a block otherwise. A look-up walks through half a block on average, which is most of its work; the index takes
+/// 8 bytes per block, half a byte per entry.
+pub const ENTRIES_PER_BLOCK: usize = 16;
 
 /// A table in place.
 #[derive(Clone, Copy, Debug)]
@@ -32,21 +36,15 @@ impl<'a> SideTable<'a> {
     }
 
     /// The entry with the greatest key that is not above `key`.
+    #[inline]
     pub fn floor(&self, key: u32) -> Option<(u32, u32)> {
-        let (mut low, mut high) = (0, self.index.len() / 8);
-        while low < high {
-            let middle = (low + high) / 2;
-            if self.block(middle)?.0 <= key {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        let (first, start) = self.block(low.checked_sub(1)?)?;
-        let end = self.block(low).map_or(self.entries.len(), |(_, start)| start as usize);
-        let mut walk = Walk { bytes: self.entries.get(start as usize..end)?, key: first, value: 0 };
+        let blocks = self.index.as_chunks::<8>().0;
+        let after = blocks.partition_point(|block| first_key(block) <= key);
+        let (first, start) = read_block(blocks.get(after.checked_sub(1)?)?);
+        let end = blocks.get(after).map_or(self.entries.len(), |block| read_block(block).1 as usize);
+        let walk = Walk { bytes: self.entries.get(start as usize..end)?, key: first, value: 0 };
         let mut best = None;
-        for entry in &mut walk {
+        for entry in walk {
             if entry.0 > key {
                 break;
             }
@@ -62,17 +60,24 @@ impl<'a> SideTable<'a> {
 
     /// All entries, in the order of their keys.
     pub fn iter(self) -> impl Iterator<Item = (u32, u32)> + 'a {
-        (0..self.index.len() / 8).flat_map(move |number| {
-            let (first, start) = self.block(number).unwrap_or_default();
-            let end = self.block(number + 1).map_or(self.entries.len(), |(_, start)| start as usize);
+        let blocks = self.index.as_chunks::<8>().0;
+        blocks.iter().enumerate().flat_map(move |(number, block)| {
+            let (first, start) = read_block(block);
+            let end = blocks.get(number + 1).map_or(self.entries.len(), |block| read_block(block).1 as usize);
             Walk { bytes: self.entries.get(start as usize..end).unwrap_or_default(), key: first, value: 0 }
         })
     }
+}
 
-    fn block(&self, number: usize) -> Option<(u32, u32)> {
-        let (first, rest) = self.index.get(number * 8..)?.split_first_chunk::<4>()?;
-        Some((u32::from_le_bytes(*first), u32::from_le_bytes(*rest.first_chunk::<4>()?)))
-    }
+#[inline]
+fn first_key(block: &[u8; 8]) -> u32 {
+    u32::from_le_bytes([block[0], block[1], block[2], block[3]])
+}
+
+/// First key and offset of the entries.
+#[inline]
+fn read_block(block: &[u8; 8]) -> (u32, u32) {
+    (first_key(block), u32::from_le_bytes([block[4], block[5], block[6], block[7]]))
 }
 
 struct Walk<'a> {
@@ -84,7 +89,24 @@ struct Walk<'a> {
 impl Iterator for Walk<'_> {
     type Item = (u32, u32);
 
+    #[inline]
     fn next(&mut self) -> Option<(u32, u32)> {
+        // Most entries are two bytes.
+        if let [delta @ 0..0x80, change @ 0..0x80, rest @ ..] = self.bytes {
+            self.bytes = rest;
+            self.key = self.key.wrapping_add(u32::from(*delta));
+            // Sign-extended from the seventh bit.
+            self.value = self
+                .value
+                .wrapping_add((u32::from(*change) << 25).cast_signed().wrapping_shr(25).cast_unsigned());
+            return Some((self.key, self.value));
+        }
+        self.next_long()
+    }
+}
+
+impl Walk<'_> {
+    fn next_long(&mut self) -> Option<(u32, u32)> {
         let delta = self.read_leb()?.0;
         let (raw, bits) = self.read_leb()?;
         // Sign-extend from the last bit that was read.
@@ -93,9 +115,7 @@ impl Iterator for Walk<'_> {
         self.value = self.value.wrapping_add(change);
         Some((self.key, self.value))
     }
-}
 
-impl Walk<'_> {
     /// A LEB128 number's low 32 bits and how many bits were read.
     fn read_leb(&mut self) -> Option<(u32, u32)> {
         let (mut value, mut bits) = (0u32, 0);
@@ -118,11 +138,19 @@ impl Walk<'_> {
 /// # Panics
 /// When they are not.
 pub fn encode(entries: &[(u32, u32)]) -> Vec<u8> {
+    encode_blocks(entries, ENTRIES_PER_BLOCK)
+}
+
+/// As [`encode`], with so many entries in a block.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_blocks(entries: &[(u32, u32)], entries_per_block: usize) -> Vec<u8> {
     assert!(
         entries.windows(2).all(|pair| pair[0].0 < pair[1].0),
         "side table entries must be sorted and unique"
     );
-    let blocks = entries.chunks(ENTRIES_PER_BLOCK);
+    let blocks = entries.chunks(entries_per_block);
     let mut index = Vec::with_capacity(4 + blocks.len() * 8);
     index.extend((blocks.len() as u32).to_le_bytes());
     let mut data = Vec::with_capacity(entries.len() * 3);

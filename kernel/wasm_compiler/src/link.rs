@@ -72,7 +72,7 @@ impl Compiler {
             }
         }
 
-        let shifted = |select: fn(&CompiledJob) -> Vec<(u32, u32)>| {
+        let shifted = |select: fn(&CompiledJob) -> Vec<(u32, u32)>, entries_per_block: usize| {
             let mut entries: Vec<(u32, u32)> = Vec::new();
             for piece in &pieces {
                 for (at, value) in select(&compiled[piece.job]) {
@@ -81,10 +81,13 @@ impl Compiler {
                     entries.push((piece.offset + at, value));
                 }
             }
-            side_table::encode(&entries)
+            side_table::encode_blocks(&entries, entries_per_block)
         };
-        let traps = shifted(|job| job.traps.iter().map(|&(at, trap)| (at, trap as u32)).collect());
-        let address_map = shifted(|job| job.addresses.clone());
+        let traps = shifted(
+            |job| job.traps.iter().map(|&(at, trap)| (at, trap as u32)).collect(),
+            side_table::TRAPS_PER_BLOCK,
+        );
+        let address_map = shifted(|job| job.addresses.clone(), side_table::ENTRIES_PER_BLOCK);
         let unwind = pieces.iter().map(|piece| (piece.offset, &compiled[piece.job].unwind));
         let frames = unwind::encode(&*self.isa, text.len(), unwind)?;
         let engine = EngineInfo {
@@ -105,6 +108,7 @@ impl Compiler {
             address_map: &address_map,
             functions: &function_table(translation, &pieces, &compiled),
             names: &encode_names(&names),
+            debug_info: &translation.debug_info,
             rodata: &translation.rodata,
         })?;
         Ok(file)

@@ -11,6 +11,7 @@ use cranelift_codegen::ir::Signature;
 use hashbrown::HashMap;
 use wasm_artifact::EntityIndex;
 use wasm_artifact::compile::Features;
+use wasm_artifact::debug_info::DebugInfoBuilder;
 use wasm_artifact::module::*;
 use wasm_artifact::types::*;
 use wasm_artifact::vmctx::VMOffsets;
@@ -57,6 +58,8 @@ pub struct ModuleTranslation<'a> {
     pub(crate) bodies: Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>,
     pub(crate) names: BTreeMap<FuncIndex, &'a str>,
     pub(crate) rodata: Vec<u8>,
+    /// As the artifact has it.
+    pub(crate) debug_info: Vec<u8>,
     pub(crate) jobs: Vec<Job>,
 }
 
@@ -140,6 +143,7 @@ struct Reader<'a> {
     bodies: Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>,
     names: BTreeMap<FuncIndex, &'a str>,
     segments: Vec<Segment<'a>>,
+    debug_info: DebugInfoBuilder<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -218,7 +222,9 @@ impl<'a> Reader<'a> {
                     self.segments.push(Segment { mode, bytes: data.data });
                 }
             }
+            Payload::CodeSectionStart { range, .. } => self.debug_info.code_start = range.start as u32,
             Payload::CustomSection(section) => {
+                self.debug_info.custom_section(section.name(), section.data());
                 if let wasmparser::KnownCustom::Name(names) = section.as_known() {
                     // A name section that is malformed is no reason to refuse the module; what was read of it stays.
                     let _ = self.names(names);
@@ -351,7 +357,7 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(self, compiler: &Compiler) -> Result<ModuleTranslation<'a>, CompileError> {
-        let Reader { mut module, bodies, mut names, segments } = self;
+        let Reader { mut module, bodies, mut names, segments, debug_info } = self;
         let tunables = &compiler.settings().tunables;
         for number in 0..module.memories.len() as u32 {
             let index = module.memory_index(wasm_artifact::DefinedMemoryIndex(number));
@@ -363,6 +369,9 @@ impl<'a> Reader<'a> {
             };
         }
         let rodata = image::build(&mut module, &segments)?;
+        let debug_info = debug_info.encode(compiler.settings().debug_info);
+        let debug_info =
+            debug_info.ok_or(CompileError::Limit("there is no memory for its debug information"))?;
         names.retain(|index, _| index.index() < module.functions.len());
 
         let canonical_types = canonical_types(&module.types);
@@ -406,6 +415,7 @@ impl<'a> Reader<'a> {
             bodies,
             names,
             rodata,
+            debug_info,
             jobs,
             module,
         })

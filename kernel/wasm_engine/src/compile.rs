@@ -298,6 +298,7 @@ impl Engine {
             features: options.features,
             nan_canonicalization: options.nan_canonicalization,
             regalloc_algorithm: options.regalloc_algorithm,
+            debug_info: self.config().backtrace_details.is_enabled(),
         })
     }
 

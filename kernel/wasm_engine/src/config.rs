@@ -13,12 +13,35 @@ const DEFAULT_BACKTRACE_FRAMES: usize = 20;
 /// The unit of memory reservations and guards in bytes: a page of WebAssembly.
 const RESERVATION_UNIT: u64 = 64 << 10;
 
+/// Whether debug information is kept, for backtraces: see [`Config::wasm_backtrace_details`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WasmBacktraceDetails {
+    /// It is kept.
+    Enable,
+    /// It is not.
+    Disable,
+    /// It is if the environment variable `WASMTIME_BACKTRACE_DETAILS` is `1`.
+    Environment,
+}
+
+impl WasmBacktraceDetails {
+    /// Whether it is kept.
+    pub(crate) fn is_enabled(self) -> bool {
+        match self {
+            Self::Enable => true,
+            Self::Disable => false,
+            Self::Environment => wasm_platform::variable_is("WASMTIME_BACKTRACE_DETAILS", "1"),
+        }
+    }
+}
+
 /// How an [`Engine`](crate::Engine) is to work. Starts with what suits most; each method changes one thing.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) max_wasm_stack: usize,
     /// `None`: no backtraces.
     pub(crate) backtrace_frames: Option<NonZeroUsize>,
+    pub(crate) backtrace_details: WasmBacktraceDetails,
     pub(crate) tunables: Tunables,
     pub(crate) shared_memory: bool,
     pub(crate) compiler: crate::compile::Options,
@@ -32,6 +55,7 @@ impl Default for Config {
         Self {
             max_wasm_stack: DEFAULT_MAX_WASM_STACK,
             backtrace_frames: NonZeroUsize::new(DEFAULT_BACKTRACE_FRAMES),
+            backtrace_details: WasmBacktraceDetails::Environment,
             tunables: Tunables::default(),
             shared_memory: false,
             compiler: Default::default(),
@@ -65,6 +89,14 @@ impl Config {
     /// How many frames a backtrace has at most, 20 by default; `None` for no backtraces. The cost of a trap grows with it.
     pub fn wasm_backtrace_max_frames(&mut self, limit: Option<NonZeroUsize>) -> &mut Self {
         self.backtrace_frames = limit;
+        self
+    }
+
+    /// Whether modules that are compiled keep their debug information (DWARF, as `clang -g` makes it), by which backtraces
+    /// show files and lines: [`FrameInfo::symbols`](crate::FrameInfo::symbols). By default
+    /// [`Environment`](WasmBacktraceDetails::Environment). Of a module that was compiled before, what it kept is used.
+    pub fn wasm_backtrace_details(&mut self, enable: WasmBacktraceDetails) -> &mut Self {
+        self.backtrace_details = enable;
         self
     }
 

@@ -27,6 +27,7 @@ struct Inner {
     compiler: Once<Compiler>,
     #[cfg_attr(not(target_os = "theseus"), allow(dead_code, reason = "only Theseus has keys of its own"))]
     system_keys: SystemKeys,
+    debug_info_reader: Once<crate::debug_info::Reader>,
     _trap_hook: TrapHook,
 }
 
@@ -55,6 +56,7 @@ impl Engine {
             types: TypeRegistry::default(),
             compiler: Once::new(),
             system_keys: SystemKeys::default(),
+            debug_info_reader: Once::new(),
             _trap_hook: TrapHook::install(trap::handle)?,
         })))
     }
@@ -89,6 +91,16 @@ impl Engine {
 
     pub(crate) fn types(&self) -> &TypeRegistry {
         &self.0.types
+    }
+
+    /// What reads debug information, loaded when it is first asked for, and kept.
+    pub(crate) fn debug_info_reader(&self) -> Option<&crate::debug_info::Reader> {
+        if let Some(reader) = self.0.debug_info_reader.get() {
+            return Some(reader);
+        }
+        // A task that is killed while it loads leaves nothing half done; if another one was faster, both have the same crate.
+        let reader = crate::debug_info::Reader::load()?;
+        Some(self.0.debug_info_reader.call_once(|| reader))
     }
 
     /// What compiles modules; if there is none yet, what `load` gives.

@@ -35,10 +35,12 @@ extern crate alloc;
 pub mod error;
 pub mod externref;
 
+mod backtrace;
 mod cache;
 mod code_builder;
 mod compile;
 mod config;
+mod debug_info;
 mod engine;
 mod externs;
 mod func;
@@ -60,10 +62,11 @@ mod v128;
 mod values;
 mod vm;
 
+pub use backtrace::{FrameInfo, FrameSymbol, MixedBacktrace, MixedFrame, WasmBacktrace};
 pub use cache::{Cache, CacheConfig, CacheEntry, CachedModule, Cleared};
 pub use code_builder::CodeBuilder;
 pub use compile::OptLevel;
-pub use config::Config;
+pub use config::{Config, WasmBacktraceDetails};
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, OutOfMemory, Result};
 pub use externref::{ExternRef, OwnedRooted, RootScope, Rooted};
@@ -82,7 +85,6 @@ pub use module::{FilePath, Module, ModuleExport, read_file};
 pub use shared_memory::SharedMemory;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, StoreInner};
 pub use table::Table;
-pub use trap::{FrameInfo, WasmBacktrace};
 pub use trust::{read_signing_key, read_trusted_keys, system_signing_key, system_trusted_keys};
 pub use types::{
     ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType, MemoryTypeBuilder,

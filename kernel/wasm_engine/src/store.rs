@@ -72,6 +72,8 @@ pub(crate) struct StoreOpaque {
     host_memories: Vec<Box<MemoryInst>>,
     host_tables: Vec<Box<TableInst>>,
     host_globals: Vec<Box<HostGlobal>>,
+    /// Where linear memories and their guards are, sorted: first address and the one behind the last.
+    guest_memory: Vec<(usize, usize)>,
     /// What instances use without knowing.
     kept_alive: Vec<Arc<dyn Any + Send + Sync>>,
     externs: ExternTable,
@@ -126,6 +128,7 @@ impl<T: 'static> Store<T> {
             host_memories: Vec::new(),
             host_tables: Vec::new(),
             host_globals: Vec::new(),
+            guest_memory: Vec::new(),
             kept_alive: Vec::new(),
             externs: ExternTable::default(),
             pending: None,
@@ -379,6 +382,12 @@ impl StoreOpaque {
     pub(crate) fn add_instance(&mut self, instance: InstanceBox) -> Result<InstancePtr> {
         self.instances.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<InstanceBox>()))?;
         let address = instance.as_ptr();
+        // SAFETY: the instance exists, and none of its code runs.
+        let memories = unsafe { address.own_memories() };
+        self.guest_memory
+            .try_reserve(memories.len())
+            .map_err(|_| OutOfMemory::new(size_of::<(usize, usize)>()))?;
+        memories.iter().for_each(|memory| self.note_guest_memory(memory));
         self.instances.push(instance);
         Ok(address)
     }
@@ -386,9 +395,20 @@ impl StoreOpaque {
     /// Takes a memory over that the host made.
     pub(crate) fn add_memory(&mut self, mut memory: Box<MemoryInst>) -> Result<NonNull<MemoryInst>> {
         self.host_memories.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<usize>()))?;
+        self.guest_memory.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<(usize, usize)>()))?;
+        self.note_guest_memory(&memory);
         let address = NonNull::from(&mut *memory);
         self.host_memories.push(memory);
         Ok(address)
+    }
+
+    /// Makes a memory, which the store is about to own, known to the trap handler. There must be room for it in the list.
+    fn note_guest_memory(&mut self, memory: &MemoryInst) {
+        let (start, end) = memory.reserved();
+        if start < end {
+            let at = self.guest_memory.partition_point(|other| other.0 < start);
+            self.guest_memory.insert(at, (start, end));
+        }
     }
 
     /// The store's use of a shared memory.
@@ -427,13 +447,11 @@ impl StoreOpaque {
 
     /// Whether `address` is in, or around, a linear memory of the store: where compiled code may fault. Called by the
     /// trap handler.
+    #[inline]
     pub(crate) fn is_guest_memory(&self, address: usize) -> bool {
-        let of_instance = |instance: &InstanceBox| {
-            // SAFETY: the store owns its instances. Its code was interrupted, so nothing is being changed.
-            unsafe { instance.as_ptr().own_memories() }.iter().any(|memory| memory.covers(address))
-        };
-        self.host_memories.iter().any(|memory| memory.covers(address))
-            || self.instances.iter().any(of_instance)
+        // Reservations do not overlap. (A store's use of a shared memory is noted once, since it is made once.)
+        let after = self.guest_memory.partition_point(|memory| memory.0 <= address);
+        after.checked_sub(1).is_some_and(|index| address < self.guest_memory[index].1)
     }
 
     /// Asks the limiter about one more instance of a module with so many memories and tables, and counts it.

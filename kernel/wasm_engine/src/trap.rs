@@ -1,11 +1,9 @@
 //! Entering compiled code, and the ways back out of it: traps, errors of host functions, backtraces.
 
 use crate::store::StoreOpaque;
-use crate::{AsContext, Error, Module, Result};
-use alloc::vec::Vec;
-use core::fmt;
+use crate::{Error, Result, WasmBacktrace};
+use wasm_artifact::Trap;
 use wasm_artifact::vmctx::{VMArrayCallFunction, VMOpaqueContext, ValRaw};
-use wasm_artifact::{DefinedFuncIndex, Trap};
 use wasm_platform::{TrapCause, TrapRegisters};
 use wasm_tls::{EntryRegisters, TrapRecord};
 
@@ -136,8 +134,8 @@ impl StoreOpaque {
         if self.frames().is_empty() {
             return error;
         }
-        match WasmBacktrace::resolve(self) {
-            Some(backtrace) if !backtrace.frames.is_empty() => error.context(backtrace),
+        match WasmBacktrace::of_frames(self, self.frames()) {
+            Some(backtrace) if !backtrace.is_empty() => error.context(backtrace),
             _ => error,
         }
     }
@@ -149,134 +147,7 @@ impl StoreOpaque {
         }
         let context: *const _ = self.context();
         // SAFETY: the store is in use by this task, which borrows it.
-        unsafe { self.frames_mut().collect_from_host(context) };
+        unsafe { self.frames_mut().collect_from_host(context, 0) };
         self.with_collected_backtrace(error)
-    }
-}
-
-/// The wasm functions that were running when something went wrong, innermost first. Found in an error with
-/// `error.downcast_ref::<WasmBacktrace>()`.
-#[derive(Debug)]
-pub struct WasmBacktrace {
-    frames: Vec<FrameInfo>,
-}
-
-impl WasmBacktrace {
-    /// The wasm functions that are running now: seen from a host function. Empty elsewhere, and if the engine was
-    /// configured to make no backtraces.
-    pub fn capture(store: impl AsContext) -> WasmBacktrace {
-        let store = store.as_context();
-        let store = store.0.opaque();
-        match store.engine().config().backtrace_frames {
-            Some(limit) => Self::collect(store, limit.get()),
-            None => Self { frames: Vec::new() },
-        }
-    }
-
-    /// As [`capture`](Self::capture), even if the engine was configured to make no backtraces.
-    pub fn force_capture(store: impl AsContext) -> WasmBacktrace {
-        let store = store.as_context();
-        let store = store.0.opaque();
-        let limit = store.engine().config().backtrace_frames.map_or(20, |limit| limit.get());
-        Self::collect(store, limit)
-    }
-
-    fn collect(store: &StoreOpaque, limit: usize) -> WasmBacktrace {
-        let mut frames = wasm_unwind::Frames::with_limit(limit).unwrap_or_default();
-        // SAFETY: the store is in use by this task, which borrows it.
-        unsafe { frames.collect_from_host(store.context()) };
-        Self::of_frames(store, &frames).unwrap_or(Self { frames: Vec::new() })
-    }
-
-    /// Says which functions the frames in the store's buffer are of. `None` if there is no memory for it.
-    fn resolve(store: &StoreOpaque) -> Option<WasmBacktrace> {
-        Self::of_frames(store, store.frames())
-    }
-
-    fn of_frames(store: &StoreOpaque, collected: &wasm_unwind::Frames) -> Option<WasmBacktrace> {
-        let mut frames = Vec::new();
-        frames.try_reserve_exact(collected.len()).ok()?;
-        frames.extend(collected.iter().filter_map(|(pc, is_return)| {
-            // A return address is that of the next instruction, which may belong to something else.
-            let pc = if is_return { pc - 1 } else { pc };
-            FrameInfo::new(store.module_at(pc)?, pc)
-        }));
-        Some(Self { frames })
-    }
-
-    /// The frames, innermost first.
-    pub fn frames(&self) -> &[FrameInfo] {
-        &self.frames
-    }
-}
-
-impl fmt::Display for WasmBacktrace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("error while executing at wasm backtrace:")?;
-        for (number, frame) in self.frames.iter().enumerate() {
-            write!(f, "\n  {number:>3}: ")?;
-            if let Some(offset) = frame.module_offset() {
-                write!(f, "{offset:#8x} - ")?;
-            }
-            write!(f, "{}!", frame.module().name().unwrap_or("<unknown>"))?;
-            match frame.func_name() {
-                Some(name) => match rustc_demangle::try_demangle(name) {
-                    Ok(name) => write!(f, "{name}")?,
-                    Err(_) => f.write_str(name)?,
-                },
-                None => write!(f, "<wasm function {}>", frame.func_index())?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A function that was running, and where in it.
-#[derive(Debug)]
-pub struct FrameInfo {
-    module: Module,
-    function: DefinedFuncIndex,
-    module_offset: Option<usize>,
-    func_start: usize,
-}
-
-impl FrameInfo {
-    fn new(module: &Module, pc: usize) -> Option<Self> {
-        let code = module.code();
-        let offset = code.text_offset(pc)?;
-        let tables = code.tables();
-        let function = tables.function_at(offset)?;
-        Some(Self {
-            module: module.clone(),
-            function,
-            module_offset: tables.wasm_offset_at(offset).map(|offset| offset as usize),
-            func_start: tables.function(function)?.wasm_offset as usize,
-        })
-    }
-
-    /// Index of the function among all of its module.
-    pub fn func_index(&self) -> u32 {
-        self.module.declared().func_index(self.function).0
-    }
-
-    /// Its module.
-    pub fn module(&self) -> &Module {
-        &self.module
-    }
-
-    /// Its name, if the module has one for it.
-    pub fn func_name(&self) -> Option<&str> {
-        let index = self.module.declared().func_index(self.function);
-        self.module.code().tables().function_name(index)
-    }
-
-    /// Offset of the instruction from the start of the module's binary, in bytes.
-    pub fn module_offset(&self) -> Option<usize> {
-        self.module_offset
-    }
-
-    /// Offset of the instruction from the start of the function's body, in bytes.
-    pub fn func_offset(&self) -> Option<usize> {
-        self.module_offset()?.checked_sub(self.func_start)
     }
 }

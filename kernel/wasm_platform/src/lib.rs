@@ -62,8 +62,9 @@ pub use hook::{TrapHandler, TrapHook};
 #[cfg(target_os = "linux")]
 pub use platform::BudgetedAllocator;
 pub use platform::{
-    CodeImage, Mutex, OPERATING_SYSTEM, Reservation, UnwindRegistration, end_if_killed, page_size,
-    parallelism, read_file, stack_bounds, tls_get, tls_set,
+    CodeImage, HOST_KEEPS_FRAME_POINTERS, Mutex, OPERATING_SYSTEM, Reservation, UnwindRegistration,
+    end_if_killed, latest_panic, page_size, parallelism, read_file, stack_bounds, symbolize, tls_get,
+    tls_set, variable_is,
 };
 #[cfg(target_os = "theseus")]
 pub use platform::{LoadedCommand, LoadedCrate};
@@ -153,6 +154,17 @@ pub struct TrapRegisters {
     pub fp: usize,
     /// Why the handler is asked.
     pub cause: TrapCause,
+}
+
+/// The frame pointer of the function that calls this, in whose code it is inlined.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let frame_pointer: usize;
+    // SAFETY: copying a register has no effect.
+    unsafe {
+        core::arch::asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack, preserves_flags))
+    };
+    frame_pointer
 }
 
 /// `len` rounded up to whole pages, or `None` if that does not fit an address.

@@ -21,6 +21,22 @@ pub(crate) use workers::{Account, run_workers};
 /// The name under which artifacts for this platform are compiled.
 pub const OPERATING_SYSTEM: &str = "linux";
 
+/// Whether all code of the host keeps frame pointers. The standard library as it is distributed does not.
+pub const HOST_KEEPS_FRAME_POINTERS: bool = false;
+
+/// Calls `f` with an address in each function that was running when the current task panicked last: they are not known.
+pub fn latest_panic(_f: &mut dyn FnMut(usize)) {}
+
+/// Whether the environment variable `name` has this value.
+pub fn variable_is(name: &str, value: &str) -> bool {
+    std::env::var_os(name).is_some_and(|found| found == value)
+}
+
+/// Calls `f` with a name for the code of the host at `address`, if one is known: none is.
+pub fn symbolize(_address: usize, _f: &mut dyn FnMut(&dyn core::fmt::Display)) -> bool {
+    false
+}
+
 /// Size of a page in bytes.
 pub fn page_size() -> usize {
     static SIZE: OnceLock<usize> = OnceLock::new();

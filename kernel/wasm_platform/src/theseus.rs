@@ -27,6 +27,24 @@ pub(crate) use workers::{Account, run_workers};
 /// The name under which artifacts for this platform are compiled.
 pub const OPERATING_SYSTEM: &str = "theseus";
 
+/// Whether all code of the host keeps frame pointers.
+pub const HOST_KEEPS_FRAME_POINTERS: bool = true;
+
+/// Calls `f` with an address in each function that was running when the current task panicked last, the innermost first.
+pub fn latest_panic(f: &mut dyn FnMut(usize)) {
+    panic_wrapper::latest_panic(f);
+}
+
+/// Whether the variable `name` of the current task's environment has this value.
+pub fn variable_is(name: &str, value: &str) -> bool {
+    task::with_current_task(|task| task.get_env().lock().get(name) == Some(value)).unwrap_or(false)
+}
+
+/// Calls `f` with a name for the code at `address`, its crate and the offset in it, if they are known.
+pub fn symbolize(address: usize, f: &mut dyn FnMut(&dyn core::fmt::Display)) -> bool {
+    stack_trace::symbolize(address, &mut |symbol| f(symbol))
+}
+
 /// Size of a page in bytes.
 pub fn page_size() -> usize {
     PAGE_SIZE

@@ -25,7 +25,7 @@ use wasm_platform::{CodeImage, PlatformError, UnwindRegistration};
 mod frames;
 mod registry;
 
-pub use frames::Frames;
+pub use frames::{FrameKind, Frames, MAX_OTHER_FRAMES, RawFrame};
 pub use registry::{registered, with_code};
 
 /// Code in memory and the tables that describe it.
@@ -65,12 +65,17 @@ impl Code {
 
     /// Why the instruction at `pc` traps if it faults; `None` if no fault of it is expected.
     pub fn trap_at(&self, pc: usize) -> Option<Trap> {
-        self.tables().trap_at(self.text_offset(pc)?)
+        self.sections.trap_at(&self.image, self.text_offset(pc)?)
     }
 
     /// Whether `pc` is in the code of a function of the module, and not in a trampoline.
     pub fn is_in_function(&self, pc: usize) -> bool {
         self.text_offset(pc).is_some_and(|offset| self.tables().function_at(offset).is_some())
+    }
+
+    /// What the artifact has of the module's debug information; see [`wasm_artifact::debug_info`].
+    pub fn debug_info(&self) -> &[u8] {
+        &self.image[self.sections.debug_info()]
     }
 
     /// The artifact's data segments and memory images.

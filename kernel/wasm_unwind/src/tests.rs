@@ -21,6 +21,7 @@ fn artifact() -> Vec<u8> {
         address_map: &wasm_artifact::side_table::encode(&[]),
         functions: &wasm_artifact::tables::encode_functions(&[], &[]),
         names: &wasm_artifact::tables::encode_names(&[]),
+        debug_info: &[],
         rodata: &[],
     })
     .unwrap()

@@ -21,6 +21,7 @@ makes the keys for that, unless they are there, and says which they are.
   --key FILE       sign with this key; default: signing.key in the directory for keys, which is $WASM_KEYS, or else
                    $XDG_CONFIG_HOME/wasm_run or ~/.config/wasm_run
   --no-sign        do not sign: systems load the artifact only if they are told to trust it
+  --no-debug-info  leave out what the module says about source files and lines (DWARF)
   --threads N      default: as many as there are processors
   --help           this text
 ";
@@ -97,6 +98,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
             "-O0" => settings.opt_level = OptLevel::None,
             "-O2" => settings.opt_level = OptLevel::Speed,
             "-Os" => settings.opt_level = OptLevel::SpeedAndSize,
+            "--no-debug-info" => settings.debug_info = false,
             "--threads" => {
                 let value = value()?;
                 threads = value
@@ -146,17 +148,21 @@ mod tests {
         assert_eq!(options.settings.target, Target::Theseus);
         assert_eq!(options.settings.cpu, CpuFeatures::BASELINE);
         assert_eq!(options.settings.opt_level, OptLevel::Speed);
+        assert!(options.settings.debug_info);
         assert!(options.threads >= 1 && options.signer == Signer::Developer);
     }
 
     #[test]
     fn options_may_come_anywhere_and_with_equals_signs() {
-        let options = options("--target=x86_64-linux a.wasm -o b --cpu x86-64-v3 -O0 --threads 3 --key k");
+        let options = options(
+            "--target=x86_64-linux a.wasm -o b --cpu x86-64-v3 -O0 --no-debug-info --threads 3 --key k",
+        );
         assert_eq!(options.input, PathBuf::from("a.wasm"));
         assert_eq!(options.output, PathBuf::from("b"));
         assert_eq!(options.settings.target, Target::Linux);
         assert_eq!(options.settings.cpu, CpuFeatures::X86_64_V3);
         assert_eq!(options.settings.opt_level, OptLevel::None);
+        assert!(!options.settings.debug_info);
         assert_eq!(options.threads, 3);
         assert_eq!(options.signer, Signer::File("k".to_string()));
         assert_eq!(self::tests::options("a.wat --no-sign").signer, Signer::Nobody);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cfi::{Function, Known};
 use crate::tests::OwnImage;
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr as GimliHdr, LittleEndian, UnwindSection};
 
@@ -42,15 +43,16 @@ fn finds_the_same_functions_as_gimli_in_this_test() {
         for pc in [start, start + (end - start) / 2, end - 1] {
             assert_eq!(header.find(pc as usize), Some(image.eh_frame_address + offset));
         }
-        let fde = read_fde(section, offset).unwrap();
-        assert_eq!(fde.code, start as usize..end as usize);
+        let mut known = Known::new();
+        let function = Function::read(section, offset, image.text.start, &mut known).unwrap();
+        assert_eq!(function.code, start as usize..end as usize);
     }
     assert_eq!(header.find(expected[0].1 as usize - 1), None);
 }
 
 #[test]
 fn gimli_understands_our_table() {
-    // gimli is what the unwinder looks functions up with.
+    // As any reader of the format does.
     let image = OwnImage::read();
     let table = build(&image).unwrap();
     let table_address = 0xffff_fe80_0000_0000u64; // far away, as the heap is

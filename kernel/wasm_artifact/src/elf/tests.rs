@@ -94,6 +94,7 @@ fn unsigned_file(engine: &EngineInfo, module: &Module) -> Vec<u8> {
         address_map: &crate::side_table::encode(&[(0, 33)]),
         functions: &encode_functions(&[function], &[Some(32)]),
         names: &encode_names(&[(FuncIndex(1), "run")]),
+        debug_info: b"debug",
         rodata: b"abc",
     })
     .unwrap()

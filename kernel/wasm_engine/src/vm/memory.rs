@@ -114,14 +114,14 @@ impl MemoryInst {
         self.ty.limits.max.map(|_| usize::try_from(self.ty.max_bytes()).unwrap_or(usize::MAX))
     }
 
-    /// Whether `address` is in the memory or where it could grow to, or in its guard.
-    pub(crate) fn covers(&self, address: usize) -> bool {
+    /// The address space of the memory, of where it could grow to, and of its guard: first address and the one behind the last.
+    pub(crate) fn reserved(&self) -> (usize, usize) {
         let start = self.base() as usize;
         let len = match &self.space {
             Space::Own { space, .. } => space.len(),
             Space::Shared(shared) => shared.reserved(),
         };
-        address >= start && address - start < len
+        (start, start + len)
     }
 
     /// Grows from `old` to `new` bytes, a multiple of the page size not below. Returns whether it did: not if it is shared and
