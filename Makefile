@@ -43,7 +43,7 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 	--base-lib $(KERNEL_OUT)/libnano_core.a --applications applications $(if $(FILES),--files '$(FILES)') \
 	$(foreach guest,$(GUESTS),--extra $(OUT)/guests/$(guest).cwasm=guests/$(guest).cwasm \
 		--extra guests/$(guest).wat=guests/$(guest).wat) \
-	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat
+	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat --extra guests/spin.wat=spin.wat
 
 .PHONY: help setup guests build tools kernel image iso run test test-host test-kernel test-commands test-suite test-iso \
 	compile-archive test-compile bench-compile bench-boot clippy fmt fmt-check doc clean

@@ -3,6 +3,7 @@
 use crate::help::Topic;
 use alloc::format;
 use alloc::string::{String, ToString};
+use core::time::Duration;
 use wasm_engine::{CompileLimits, CpuFeatures, OptLevel};
 
 /// What is to be done.
@@ -35,7 +36,12 @@ pub(crate) struct Run<'a> {
     pub(crate) how: How<'a>,
     /// Whether the cache is used.
     pub(crate) cache: bool,
+    /// How long it may take, from the start of the program on.
+    pub(crate) timeout: Option<Timeout<'a>>,
 }
+
+/// How long something may take, and in which words that was said.
+pub(crate) type Timeout<'a> = (Duration, &'a str);
 
 /// What is to be compiled.
 #[derive(Debug)]
@@ -151,20 +157,24 @@ fn only_file<'a>(file: &mut Option<&'a str>, argument: &'a str) -> Result<(), St
 }
 
 fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
-    let (mut invoke, mut how, mut cache) = (None, How::default(), true);
+    let (mut invoke, mut how, mut cache, mut timeout) = (None, How::default(), true, None);
     while let Some(name) = cursor.next()? {
         match name {
             "-h" | "--help" => return Ok(Command::Help(Topic::Run)),
             "--invoke" => invoke = Some(cursor.value()?),
             "--no-cache" => cache = false,
+            "--timeout" => {
+                let value = cursor.value()?;
+                timeout = Some((duration(value)?, value));
+            }
             "--" => {
                 let Some((file, args)) = cursor.rest.split_first() else { return Cursor::no_file() };
-                return Ok(Command::Run(Run { file, invoke, args, how, cache }));
+                return Ok(Command::Run(Run { file, invoke, args, how, cache, timeout }));
             }
             _ if how.take(name, &mut cursor)? => {}
             _ if is_option(name) => return unknown(name),
             // A file's name may contain a `=`, but begins with no `--`: so it was not taken apart.
-            file => return Ok(Command::Run(Run { file, invoke, args: cursor.rest, how, cache })),
+            file => return Ok(Command::Run(Run { file, invoke, args: cursor.rest, how, cache, timeout })),
         }
     }
     Cursor::no_file()
@@ -280,6 +290,19 @@ fn size(text: &str) -> Result<usize, String> {
     bytes.ok_or_else(|| format!("{text} is no number of bytes; write it like 1000000, 512K, 64M or 1G"))
 }
 
+/// A time, more than none, in units of ms, s (also without a unit), m or h.
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("", 1000)];
+    let (digits, milliseconds) = units
+        .iter()
+        .find_map(|(unit, milliseconds)| Some((text.strip_suffix(unit)?, *milliseconds)))
+        .unwrap_or((text, 1000));
+    let number = digits.parse::<u64>().ok().filter(|_| !digits.starts_with('+'));
+    let time = number.and_then(|number| number.checked_mul(milliseconds)).filter(|time| *time > 0);
+    let time = time.ok_or_else(|| format!("{text} is no time; write it like 500ms, 2s, 10m or 1h"))?;
+    Ok(Duration::from_millis(time))
+}
+
 /// The file's name with the extension `.cwasm` instead of its own.
 fn with_extension(file: &str) -> String {
     let name_start = file.rfind('/').map_or(0, |at| at + 1);
@@ -335,6 +358,17 @@ mod tests {
                 assert_eq!(run.how.limits, CompileLimits::default());
             });
         }
+        for (line, milliseconds) in [
+            ("--timeout 500ms a", 500),
+            ("--timeout=2s a", 2_000),
+            ("--timeout 3 a", 3_000),
+            ("--timeout 10m a", 600_000),
+            ("--timeout 1h a", 3_600_000),
+        ] {
+            let expected = Duration::from_millis(milliseconds);
+            run_of(line, |run| assert_eq!(run.timeout.map(|timeout| timeout.0), Some(expected), "{line}"));
+        }
+        run_of("a --timeout 1s", |run| assert_eq!(run.timeout, None));
         run_of("-Os a", |run| assert_eq!(run.how.opt_level, OptLevel::SpeedAndSize));
         run_of("--no-cache --cpu x86-64-v2 -O0 --threads=3 --max-compile-memory 64M a --no-cache", |run| {
             assert!(!run.cache);
@@ -395,6 +429,14 @@ mod tests {
             ("--max-compile-memory 1T a", "1T is no number of bytes"),
             ("--max-compile-memory 99999999999G a", "is no number of bytes"),
             ("--max-compile-memory +1 a", "is no number of bytes"),
+            ("--timeout", "--timeout needs a value"),
+            ("--timeout 0s a", "0s is no time"),
+            ("--timeout s a", "s is no time"),
+            ("--timeout 1d a", "1d is no time"),
+            ("--timeout +1s a", "+1s is no time"),
+            ("--timeout -1s a", "-1s is no time"),
+            ("--timeout 99999999999999999h a", "is no time; write it like"),
+            ("compile --timeout 1s a", "unknown option --timeout"),
             ("compile", "no file"),
             ("compile a b", "also b"),
             ("compile a -o", "-o needs a value"),

@@ -46,6 +46,7 @@ usage: wasm_run [options] FILE [ARGS]                run `_start`, or the only f
 
 FILE is a .wasm or .wat file, which is compiled and kept in the cache, or a .cwasm file.
 
+  --timeout TIME             end the program when it takes longer, compilation included: 500ms, 2s, 10m, 1h
   --no-cache                 compile even if it was compiled before, and keep nothing
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has
                              (default); and features more or less, for example native,-avx2
@@ -55,7 +56,7 @@ FILE is a .wasm or .wat file, which is compiled and kept in the cache, or a .cwa
   --max-function-size SIZE   refuse larger functions; default: 2M
   --help                     this text
 
-Status: what is wrong with the file is 1, with the command line 2; 134 if the program trapped.
+Status: what is wrong with the file is 1, with the command line 2; 134 if the program trapped, 124 if it took too long.
 ";
 
 const COMPILE: &str = "\

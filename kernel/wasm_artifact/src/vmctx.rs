@@ -48,7 +48,7 @@ use crate::index::*;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::{align_of, offset_of, size_of};
-use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 // The layout is computed from the structs below as the compiler's own machine lays them out; so that must be one with the
 // pointers of the targets.
@@ -140,6 +140,10 @@ pub struct VMStoreContext {
     pub last_wasm_entry_sp: UnsafeCell<usize>,
     /// Address of that trampoline's landing pad.
     pub last_wasm_entry_trap_handler: UnsafeCell<usize>,
+    /// For the runtime's use: when the store's code is to be interrupted, in nanoseconds of the platform's clock.
+    pub deadline: AtomicU64,
+    /// For the runtime's use: the code was to be interrupted while the host ran; to be looked at on the way back.
+    pub interrupted: AtomicBool,
 }
 
 /// The start of the context of a host function: what [`VMFuncRef::vmctx`] and [`VMFunctionImport::vmctx`] point to for one.

@@ -45,6 +45,7 @@ mod func;
 mod func_types;
 mod global;
 mod instance;
+mod interrupt;
 mod limits;
 mod linker;
 mod memory;

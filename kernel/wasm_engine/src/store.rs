@@ -3,6 +3,7 @@
 use crate::error::{OutOfMemory, try_box};
 use crate::externref::ExternTable;
 use crate::func::HostFunc;
+use crate::interrupt;
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
 use crate::vm::{InstanceBox, InstancePtr, MemoryInst, SharedHandle, TableInst};
 use crate::{Engine, Error, Module, ResourceLimiter, Result, bail};
@@ -14,6 +15,7 @@ use core::fmt;
 use core::num::NonZeroU64;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
+use wasm_artifact::Trap;
 use wasm_artifact::types::WASM_PAGE_SIZE;
 use wasm_artifact::vmctx::{VMFuncRef, VMGlobalDefinition, VMStoreContext, ValRaw};
 use wasm_unwind::Frames;
@@ -135,6 +137,7 @@ impl<T: 'static> Store<T> {
         };
         let mut inner = try_box(StoreInner { opaque, limiter: None, data })?;
         *inner.opaque.context.stack_limit.get_mut() = usize::MAX;
+        *inner.opaque.context.deadline.get_mut() = wasm_platform::NO_ALARM;
         let store: *mut StoreOpaque = &raw mut inner.opaque;
         inner.opaque.host_caller = Some(InstanceBox::host_caller(store)?);
         Ok(Self { inner })
@@ -506,10 +509,12 @@ impl StoreOpaque {
             {
                 return Ok(None);
             }
-            match memory.grow_from(old, desired) {
+            // Nothing is left half grown, whoever uses the memory next.
+            match memory.grow_from(old, desired, &mut || !self.must_stop()) {
                 Ok(true) => return Ok(Some(old_pages)),
                 // Shared, and somebody else was quicker: what the limiter was asked about is no more.
                 Ok(false) => {}
+                Err(error) if error.is::<Trap>() => return Err(interrupt::stopped()),
                 Err(error) => {
                     if let Some(limiter) = self.resource_limiter() {
                         limiter.memory_grow_failed(error)?;
@@ -546,8 +551,9 @@ impl StoreOpaque {
         {
             return Ok(None);
         }
-        match table.grow_to(desired, init) {
+        match table.grow_to(desired, init, &mut || !self.must_stop()) {
             Ok(()) => Ok(Some(old as u64)),
+            Err(error) if error.is::<Trap>() => Err(interrupt::stopped()),
             Err(error) => {
                 if let Some(limiter) = self.resource_limiter() {
                     limiter.table_grow_failed(error)?;
