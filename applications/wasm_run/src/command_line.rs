@@ -36,6 +36,8 @@ pub(crate) struct Run<'a> {
     pub(crate) how: How<'a>,
     /// Whether the cache is used.
     pub(crate) cache: bool,
+    /// How much fuel it has, if it is to consume some.
+    pub(crate) fuel: Option<u64>,
     /// How long it may take, from the start of the program on.
     pub(crate) timeout: Option<Timeout<'a>>,
 }
@@ -79,6 +81,10 @@ pub(crate) struct How<'a> {
     pub(crate) threads: usize,
     /// What the compilation may use.
     pub(crate) limits: CompileLimits,
+    /// Whether code consumes fuel.
+    pub(crate) fuel: bool,
+    /// Whether code is interrupted by epochs.
+    pub(crate) epochs: bool,
 }
 
 /// Takes the command line apart. An error says what is wrong with it, and which help tells more.
@@ -157,24 +163,35 @@ fn only_file<'a>(file: &mut Option<&'a str>, argument: &'a str) -> Result<(), St
 }
 
 fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
-    let (mut invoke, mut how, mut cache, mut timeout) = (None, How::default(), true, None);
+    let (mut invoke, mut how, mut cache) = (None, How::default(), true);
+    let (mut fuel, mut timeout) = (None, None);
     while let Some(name) = cursor.next()? {
         match name {
             "-h" | "--help" => return Ok(Command::Help(Topic::Run)),
             "--invoke" => invoke = Some(cursor.value()?),
             "--no-cache" => cache = false,
+            "--fuel" => {
+                let value = cursor.value()?;
+                let number = value.parse().ok().filter(|_| !value.starts_with('+'));
+                fuel = Some(
+                    number.ok_or_else(|| format!("{value} is no amount of fuel; write it like 1000000"))?,
+                );
+                how.fuel = true;
+            }
             "--timeout" => {
                 let value = cursor.value()?;
                 timeout = Some((duration(value)?, value));
             }
             "--" => {
                 let Some((file, args)) = cursor.rest.split_first() else { return Cursor::no_file() };
-                return Ok(Command::Run(Run { file, invoke, args, how, cache, timeout }));
+                return Ok(Command::Run(Run { file, invoke, args, how, cache, fuel, timeout }));
             }
             _ if how.take(name, &mut cursor)? => {}
             _ if is_option(name) => return unknown(name),
             // A file's name may contain a `=`, but begins with no `--`: so it was not taken apart.
-            file => return Ok(Command::Run(Run { file, invoke, args: cursor.rest, how, cache, timeout })),
+            file => {
+                return Ok(Command::Run(Run { file, invoke, args: cursor.rest, how, cache, fuel, timeout }));
+            }
         }
     }
     Cursor::no_file()
@@ -187,6 +204,8 @@ fn compile<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
             "-h" | "--help" => return Ok(Command::Help(Topic::Compile)),
             "-o" => output = Some(cursor.value()?),
             "--target" => target = Some(cursor.value()?),
+            "--fuel" => how.fuel = true,
+            "--epochs" => how.epochs = true,
             "--" => {
                 for argument in core::mem::take(&mut cursor.rest) {
                     only_file(&mut input, argument)?;
@@ -368,6 +387,10 @@ mod tests {
             let expected = Duration::from_millis(milliseconds);
             run_of(line, |run| assert_eq!(run.timeout.map(|timeout| timeout.0), Some(expected), "{line}"));
         }
+        run_of("--fuel 18446744073709551615 a", |run| {
+            assert_eq!((run.fuel, run.how.fuel), (Some(u64::MAX), true))
+        });
+        compile_of("compile --fuel --epochs a", |compile| assert!(compile.how.fuel && compile.how.epochs));
         run_of("a --timeout 1s", |run| assert_eq!(run.timeout, None));
         run_of("-Os a", |run| assert_eq!(run.how.opt_level, OptLevel::SpeedAndSize));
         run_of("--no-cache --cpu x86-64-v2 -O0 --threads=3 --max-compile-memory 64M a --no-cache", |run| {
@@ -429,6 +452,10 @@ mod tests {
             ("--max-compile-memory 1T a", "1T is no number of bytes"),
             ("--max-compile-memory 99999999999G a", "is no number of bytes"),
             ("--max-compile-memory +1 a", "is no number of bytes"),
+            ("--fuel", "--fuel needs a value"),
+            ("--fuel x a", "x is no amount of fuel"),
+            ("--epochs a", "unknown option --epochs"),
+            ("compile --fuel=3 a", "--fuel takes no value"),
             ("--timeout", "--timeout needs a value"),
             ("--timeout 0s a", "0s is no time"),
             ("--timeout s a", "s is no time"),

@@ -16,6 +16,7 @@ impl How<'_> {
         if let Some((cpu, _)) = self.cpu {
             config.target_cpu(cpu);
         }
+        config.consume_fuel(self.fuel).epoch_interruption(self.epochs);
         // Programs compiled for threads have one; with a single thread it is as good as any other memory.
         config.shared_memory(true);
         config

@@ -46,6 +46,7 @@ usage: wasm_run [options] FILE [ARGS]                run `_start`, or the only f
 
 FILE is a .wasm or .wat file, which is compiled and kept in the cache, or a .cwasm file.
 
+  --fuel N                   let the program trap when it has consumed that much, about an instruction each
   --timeout TIME             end the program when it takes longer, compilation included: 500ms, 2s, 10m, 1h
   --no-cache                 compile even if it was compiled before, and keep nothing
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has
@@ -65,6 +66,8 @@ usage: wasm_run compile [options] FILE
 Compiles a .wasm or .wat file to a .cwasm file, which runs without the compiler.
 
   -o OUT                     where to write; default: the input's name with the extension .cwasm
+  --fuel                     for wasm_run --fuel: count what is consumed
+  --epochs                   for engines that interrupt by epochs: look at them
   --target NAME              x86_64-theseus or x86_64-linux; default: this system
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has;
                              and features more or less, for example baseline,+sse4.1; default: native, or

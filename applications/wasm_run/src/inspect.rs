@@ -104,6 +104,9 @@ impl Inspected<'_> {
             Size(tunables.memory_guard_size),
             Size(tunables.small_memory_limit)
         ));
+        let yes = |asked| if asked { "yes" } else { "no" };
+        let (fuel, epochs) = (yes(tunables.consume_fuel), yes(tunables.epoch_interruption));
+        out(format_args!("  interruption  fuel {fuel}, epochs {epochs}; deadlines always\n"));
         if let Some(hash) = Artifact::stored_hash(self.file) {
             out(format_args!("  hash          {}\n", hash.map(|byte| format!("{byte:02x}")).concat()));
         }

@@ -6,6 +6,7 @@ use crate::{Config, Result, trap};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
+use core::sync::atomic::AtomicU64;
 use spin::Once;
 use wasm_artifact::{Artifact, CpuFeatures, Host};
 use wasm_platform::TrapHook;
@@ -22,6 +23,7 @@ struct Inner {
     target: String,
     cpu: CpuFeatures,
     types: TypeRegistry,
+    epoch: AtomicU64,
     /// What compiles modules, once there was one to compile.
     compiler: Once<Compiler>,
     _trap_hook: TrapHook,
@@ -50,6 +52,7 @@ impl Engine {
             target,
             cpu: CpuFeatures::of_this_cpu(),
             types: TypeRegistry::default(),
+            epoch: AtomicU64::new(0),
             compiler: Once::new(),
             _trap_hook: TrapHook::install(trap::handle)?,
         })))
@@ -73,6 +76,11 @@ impl Engine {
     /// Whether `bytes` begin like an artifact that some engine compiled.
     pub fn detect_precompiled(bytes: &[u8]) -> Option<Precompiled> {
         Artifact::detect(bytes).then_some(Precompiled::Module)
+    }
+
+    /// The epoch, at an address that stays the same as long as the engine lives.
+    pub(crate) fn epoch(&self) -> &AtomicU64 {
+        &self.0.epoch
     }
 
     pub(crate) fn types(&self) -> &TypeRegistry {

@@ -49,6 +49,7 @@ mod interrupt;
 mod limits;
 mod linker;
 mod memory;
+mod metering;
 mod module;
 mod shared_memory;
 mod store;
@@ -78,6 +79,7 @@ pub use limits::{
 };
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
+pub use metering::UpdateDeadline;
 pub use module::{FilePath, Module, ModuleExport, read_file};
 pub use shared_memory::SharedMemory;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, StoreInner};

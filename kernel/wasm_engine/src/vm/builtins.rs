@@ -30,6 +30,8 @@ pub(crate) static BUILTINS: VMBuiltins = VMBuiltins {
     memory_atomic_wait32,
     memory_atomic_wait64,
     raise,
+    out_of_fuel,
+    new_epoch,
 };
 
 /// The caller and its store.
@@ -290,6 +292,16 @@ fn waited(
 /// A timeout as wasm gives it: nanoseconds, of which a negative number (of 64 bits, signed) means for ever.
 fn as_duration(timeout: u64) -> Option<Duration> {
     (timeout as i64 >= 0).then(|| Duration::from_nanos(timeout))
+}
+
+unsafe extern "C-unwind" fn out_of_fuel(context: *mut VMContext) -> bool {
+    // SAFETY: compiled code calls with its context.
+    unsafe { succeeded(context, |_, store| store.refuel()) }
+}
+
+unsafe extern "C-unwind" fn new_epoch(context: *mut VMContext) -> bool {
+    // SAFETY: compiled code calls with its context.
+    unsafe { succeeded(context, |_, store| store.new_epoch()) }
 }
 
 /// Goes to the landing pad of the innermost activation. The frames in between are this function's, which owns
