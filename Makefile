@@ -47,7 +47,7 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 	--trusted-keys $(WASM_KEYS)/trusted.keys \
 	$(foreach guest,$(GUESTS),--extra $(OUT)/guests/$(guest).cwasm=guests/$(guest).cwasm \
 		--extra guests/$(guest).wat=guests/$(guest).wat) \
-	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat
+	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat --extra guests/spin.wat=spin.wat
 
 .PHONY: help setup keys developer-keys guests build tools kernel image iso run test test-host test-kernel test-commands test-suite test-iso \
 	compile-archive test-compile bench-compile bench-boot bench-sandbox clippy fmt fmt-check doc clean

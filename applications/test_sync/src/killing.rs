@@ -124,25 +124,55 @@ pub fn kill_passes_a_notification_on() {
     }
 }
 
-/// A task that is killed while it waits for a lock gets the lock, and ends at its next cancel point.
-pub fn kill_does_not_interrupt_locking() {
+/// A task that is killed while it waits for a lock ends although the lock is held; who comes after it gets the lock.
+pub fn kill_ends_locking() {
+    let mutex = Arc::new(sync_block::Mutex::new(0));
+    let lock = Arc::new(sync_block::RwLock::new(0));
+    let drops = Arc::new(AtomicU32::new(0));
+    let (guard, writing) = (mutex.lock(), lock.write());
+    let tasks: Vec<_> = (0..9)
+        .map(|number| {
+            let (mutex, lock, owned) = (mutex.clone(), lock.clone(), Counted(drops.clone()));
+            start(move || {
+                let _owned = owned;
+                match number % 3 {
+                    0 => *mutex.lock() += 1,
+                    1 => *lock.write() += 1,
+                    _ => assert_eq!(*lock.read(), 0),
+                }
+            })
+        })
+        .collect();
+    sleep(Duration::from_millis(5)).expect("it can sleep");
+    for task in tasks {
+        assert!(!task.has_exited(), "it waits");
+        kill_and_join(task);
+    }
+    assert_eq!(drops.load(Ordering::Relaxed), 9);
+    drop((guard, writing));
+    assert_eq!((*mutex.lock(), *lock.write()), (0, 0), "nobody has got it");
+}
+
+/// A task that unwinds because it was killed waits for locks that what it drops takes.
+pub fn unwinding_waits_for_locks() {
+    struct LocksWhenDropped(Arc<sync_block::Mutex<u32>>);
+    impl Drop for LocksWhenDropped {
+        fn drop(&mut self) {
+            *self.0.lock() += 1;
+        }
+    }
     let mutex = Arc::new(sync_block::Mutex::new(0));
     let guard = mutex.lock();
-    let started = Arc::new(AtomicBool::new(false));
-    let task = {
-        let (mutex, started) = (mutex.clone(), started.clone());
-        start(move || {
-            started.store(true, Ordering::Release);
-            *mutex.lock() = 7;
-            sleep(Duration::MAX).expect("it can sleep");
-        })
-    };
-    yield_until("the task has started", || started.load(Ordering::Acquire));
+    let owned = LocksWhenDropped(mutex.clone());
+    let task = start(move || {
+        let _owned = owned;
+        sleep(Duration::MAX).expect("it can sleep");
+    });
     sleep(Duration::from_millis(3)).expect("it can sleep");
     task.kill(KillReason::Requested).expect("it can be killed");
     sleep(Duration::from_millis(10)).expect("it can sleep");
     assert!(!task.has_exited(), "it waits for the lock");
     drop(guard);
     assert!(matches!(task.join(), Ok(ExitValue::Killed(KillReason::Requested))));
-    assert_eq!(*mutex.lock(), 7, "it had the lock before it ended");
+    assert_eq!(*mutex.lock(), 1);
 }

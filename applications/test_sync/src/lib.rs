@@ -60,7 +60,8 @@ pub fn main(_args: Vec<String>) -> isize {
             ("kill_ends_waits", killing::kill_ends_waits),
             ("kill_drops_what_a_sleeper_owns", killing::kill_drops_what_a_sleeper_owns),
             ("kill_passes_a_notification_on", killing::kill_passes_a_notification_on),
-            ("kill_does_not_interrupt_locking", killing::kill_does_not_interrupt_locking),
+            ("kill_ends_locking", killing::kill_ends_locking),
+            ("unwinding_waits_for_locks", killing::unwinding_waits_for_locks),
         ],
     )
 }

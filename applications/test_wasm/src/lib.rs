@@ -14,6 +14,7 @@ mod artifacts;
 mod at_once;
 mod guest;
 mod host;
+mod interrupts;
 mod leaks;
 mod memories;
 mod run;
@@ -51,6 +52,14 @@ pub fn main(_args: Vec<String>) -> isize {
             ("floats are the same in tasks that take turns", at_once::floats),
             ("vectors are the same in tasks that take turns", at_once::vectors),
             ("tasks are killed in their guests", at_once::kills),
+            ("deadlines end whatever a guest does", interrupts::deadlines),
+            ("deadlines in tasks that take turns", interrupts::deadlines_in_many_tasks),
+            ("deadlines of stores within stores", interrupts::deadlines_of_nested_stores),
+            ("kills end whatever a guest does", interrupts::kills),
+            ("kills while memory is made", interrupts::kills_while_memory_is_made),
+            ("kills in host functions that wait", interrupts::kills_in_host_functions_that_wait),
+            ("wasm_run --timeout", interrupts::programs),
+            ("Ctrl-C ends all tasks of a program", interrupts::control_c),
             ("memories grow to their limits", memories::grow_to_their_limits),
             ("a small memory is checked", memories::small),
             ("a memory grows until no frame is left", memories::grow_until_none_is_left),

@@ -4,6 +4,7 @@ use crate::help::Topic;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 use wasm_engine::{CompileLimits, CpuFeatures, OptLevel};
 
 /// What is to be done.
@@ -40,6 +41,10 @@ pub(crate) struct Run<'a> {
     pub(crate) trust: bool,
     /// Files of keys that are trusted besides the system's.
     pub(crate) trusted_keys: Vec<&'a str>,
+    /// How much fuel it has, if it is to consume some.
+    pub(crate) fuel: Option<u64>,
+    /// How long it may take, from the start of the program on.
+    pub(crate) timeout: Option<Timeout<'a>>,
 }
 
 /// Who signs what is compiled.
@@ -52,6 +57,9 @@ pub(crate) enum Signer<'a> {
     /// Nobody.
     Nobody,
 }
+
+/// How long something may take, and in which words that was said.
+pub(crate) type Timeout<'a> = (Duration, &'a str);
 
 /// What is to be compiled.
 #[derive(Debug)]
@@ -93,6 +101,10 @@ pub(crate) struct How<'a> {
     pub(crate) threads: usize,
     /// What the compilation may use.
     pub(crate) limits: CompileLimits,
+    /// Whether code consumes fuel.
+    pub(crate) fuel: bool,
+    /// Whether code is interrupted by epochs.
+    pub(crate) epochs: bool,
 }
 
 /// Takes the command line apart. An error says what is wrong with it, and which help tells more.
@@ -173,6 +185,7 @@ fn only_file<'a>(file: &mut Option<&'a str>, argument: &'a str) -> Result<(), St
 fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
     let (mut invoke, mut how, mut cache) = (None, How::default(), true);
     let (mut trust, mut trusted_keys) = (false, Vec::new());
+    let (mut fuel, mut timeout) = (None, None);
     while let Some(name) = cursor.next()? {
         match name {
             "-h" | "--help" => return Ok(Command::Help(Topic::Run)),
@@ -180,16 +193,48 @@ fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
             "--no-cache" => cache = false,
             "--trust" => trust = true,
             "--trusted-key" => trusted_keys.push(cursor.value()?),
+            "--fuel" => {
+                let value = cursor.value()?;
+                let number = value.parse().ok().filter(|_| !value.starts_with('+'));
+                fuel = Some(
+                    number.ok_or_else(|| format!("{value} is no amount of fuel; write it like 1000000"))?,
+                );
+                how.fuel = true;
+            }
+            "--timeout" => {
+                let value = cursor.value()?;
+                timeout = Some((duration(value)?, value));
+            }
             "--" => {
                 let Some((file, args)) = cursor.rest.split_first() else { return Cursor::no_file() };
-                return Ok(Command::Run(Run { file, invoke, args, how, cache, trust, trusted_keys }));
+                return Ok(Command::Run(Run {
+                    file,
+                    invoke,
+                    args,
+                    how,
+                    cache,
+                    trust,
+                    trusted_keys,
+                    fuel,
+                    timeout,
+                }));
             }
             _ if how.take(name, &mut cursor)? => {}
             _ if is_option(name) => return unknown(name),
             // A file's name may contain a `=`, but begins with no `--`: so it was not taken apart.
             file => {
                 let args = cursor.rest;
-                return Ok(Command::Run(Run { file, invoke, args, how, cache, trust, trusted_keys }));
+                return Ok(Command::Run(Run {
+                    file,
+                    invoke,
+                    args,
+                    how,
+                    cache,
+                    trust,
+                    trusted_keys,
+                    fuel,
+                    timeout,
+                }));
             }
         }
     }
@@ -206,6 +251,8 @@ fn compile<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
             "--target" => target = Some(cursor.value()?),
             "--key" => key = Some(cursor.value()?),
             "--no-sign" => no_sign = true,
+            "--fuel" => how.fuel = true,
+            "--epochs" => how.epochs = true,
             "--" => {
                 for argument in core::mem::take(&mut cursor.rest) {
                     only_file(&mut input, argument)?;
@@ -316,6 +363,19 @@ fn size(text: &str) -> Result<usize, String> {
     bytes.ok_or_else(|| format!("{text} is no number of bytes; write it like 1000000, 512K, 64M or 1G"))
 }
 
+/// A time, more than none, in units of ms, s (also without a unit), m or h.
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("", 1000)];
+    let (digits, milliseconds) = units
+        .iter()
+        .find_map(|(unit, milliseconds)| Some((text.strip_suffix(unit)?, *milliseconds)))
+        .unwrap_or((text, 1000));
+    let number = digits.parse::<u64>().ok().filter(|_| !digits.starts_with('+'));
+    let time = number.and_then(|number| number.checked_mul(milliseconds)).filter(|time| *time > 0);
+    let time = time.ok_or_else(|| format!("{text} is no time; write it like 500ms, 2s, 10m or 1h"))?;
+    Ok(Duration::from_millis(time))
+}
+
 /// The file's name with the extension `.cwasm` instead of its own.
 fn with_extension(file: &str) -> String {
     let name_start = file.rfind('/').map_or(0, |at| at + 1);
@@ -375,6 +435,21 @@ mod tests {
             assert!(run.trust);
             assert_eq!((run.trusted_keys, run.args), (["k", "l"].to_vec(), &["--trust".to_string()][..]));
         });
+        for (line, milliseconds) in [
+            ("--timeout 500ms a", 500),
+            ("--timeout=2s a", 2_000),
+            ("--timeout 3 a", 3_000),
+            ("--timeout 10m a", 600_000),
+            ("--timeout 1h a", 3_600_000),
+        ] {
+            let expected = Duration::from_millis(milliseconds);
+            run_of(line, |run| assert_eq!(run.timeout.map(|timeout| timeout.0), Some(expected), "{line}"));
+        }
+        run_of("--fuel 18446744073709551615 a", |run| {
+            assert_eq!((run.fuel, run.how.fuel), (Some(u64::MAX), true))
+        });
+        compile_of("compile --fuel --epochs a", |compile| assert!(compile.how.fuel && compile.how.epochs));
+        run_of("a --timeout 1s", |run| assert_eq!(run.timeout, None));
         run_of("-Os a", |run| assert_eq!(run.how.opt_level, OptLevel::SpeedAndSize));
         run_of("--no-cache --cpu x86-64-v2 -O0 --threads=3 --max-compile-memory 64M a --no-cache", |run| {
             assert!(!run.cache);
@@ -439,6 +514,18 @@ mod tests {
             ("--max-compile-memory 1T a", "1T is no number of bytes"),
             ("--max-compile-memory 99999999999G a", "is no number of bytes"),
             ("--max-compile-memory +1 a", "is no number of bytes"),
+            ("--fuel", "--fuel needs a value"),
+            ("--fuel x a", "x is no amount of fuel"),
+            ("--epochs a", "unknown option --epochs"),
+            ("compile --fuel=3 a", "--fuel takes no value"),
+            ("--timeout", "--timeout needs a value"),
+            ("--timeout 0s a", "0s is no time"),
+            ("--timeout s a", "s is no time"),
+            ("--timeout 1d a", "1d is no time"),
+            ("--timeout +1s a", "+1s is no time"),
+            ("--timeout -1s a", "-1s is no time"),
+            ("--timeout 99999999999999999h a", "is no time; write it like"),
+            ("compile --timeout 1s a", "unknown option --timeout"),
             ("compile", "no file"),
             ("compile a b", "also b"),
             ("compile a -o", "-o needs a value"),

@@ -21,6 +21,7 @@ impl How<'_> {
             true => WasmBacktraceDetails::Disable,
             false => WasmBacktraceDetails::Enable,
         });
+        config.consume_fuel(self.fuel).epoch_interruption(self.epochs);
         // Programs compiled for threads have one; with a single thread it is as good as any other memory.
         config.shared_memory(true);
         config

@@ -49,6 +49,8 @@ signed by somebody whom this system trusts: the builder of the image, or the sys
 
   --trust                    run a .cwasm file whoever made it: it can do whatever the system can
   --trusted-key FILE         trust the public keys in this file too
+  --fuel N                   let the program trap when it has consumed that much, about an instruction each
+  --timeout TIME             end the program when it takes longer, compilation included: 500ms, 2s, 10m, 1h
   --no-cache                 compile even if it was compiled before, and keep nothing
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has
                              (default); and features more or less, for example native,-avx2
@@ -59,7 +61,7 @@ signed by somebody whom this system trusts: the builder of the image, or the sys
   --max-function-size SIZE   refuse larger functions; default: 2M
   --help                     this text
 
-Status: what is wrong with the file is 1, with the command line 2; 134 if the program trapped.
+Status: what is wrong with the file is 1, with the command line 2; 134 if the program trapped, 124 if it took too long.
 ";
 
 const COMPILE: &str = "\
@@ -68,6 +70,8 @@ usage: wasm_run compile [options] FILE
 Compiles a .wasm or .wat file to a .cwasm file, which runs without the compiler.
 
   -o OUT                     where to write; default: the input's name with the extension .cwasm
+  --fuel                     for wasm_run --fuel: count what is consumed
+  --epochs                   for engines that interrupt by epochs: look at them
   --target NAME              x86_64-theseus or x86_64-linux; default: this system
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has;
                              and features more or less, for example baseline,+sse4.1; default: native, or

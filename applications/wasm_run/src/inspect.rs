@@ -128,6 +128,9 @@ impl Inspected<'_> {
                 debug_info.len()
             ));
         }
+        let yes = |asked| if asked { "yes" } else { "no" };
+        let (fuel, epochs) = (yes(tunables.consume_fuel), yes(tunables.epoch_interruption));
+        out(format_args!("  interruption  fuel {fuel}, epochs {epochs}; deadlines always\n"));
         if let Some(seal) = Seal::of(self.file) {
             out(format_args!("  hash          {}\n", seal.hash().map(|byte| format!("{byte:02x}")).concat()));
             out(format_args!("  signed by     {}\n", signer(&seal)));

@@ -10,7 +10,8 @@
 //! it.
 //!
 //! Exit status: 0; 1 if something is wrong with the file or the arguments for it, said in one line that names a
-//! remedy; 2 for wrong usage; 134 if the program trapped, as with Wasmtime, after the trap and its backtrace.
+//! remedy; 2 for wrong usage; 134 if the program trapped, as with Wasmtime, after the trap and its backtrace; 124 if it was
+//! ended because of `--timeout`, as with `timeout(1)`, after one line that says so.
 #![cfg_attr(target_os = "theseus", no_std)]
 
 extern crate alloc;
@@ -52,6 +53,20 @@ pub struct Streams {
 
 /// Exit status of a program that trapped: what a shell makes of SIGABRT, as Wasmtime.
 const STATUS_TRAPPED: isize = 134;
+
+/// Exit status of a program that took too long: as `timeout(1)`.
+pub const STATUS_TIMED_OUT: isize = 124;
+
+/// How long what `args` say may take, and the line to print when it has taken longer. Whoever calls [`run`] ends it then.
+pub fn timeout(args: &[String]) -> Option<(Duration, String)> {
+    if args.first().is_some_and(|command| command == "wast") {
+        return None;
+    }
+    let Ok(Command::Run(run)) = command_line::parse(args) else { return None };
+    let (timeout, words) = run.timeout?;
+    let line = alloc::format!("wasm_run: {}: not done within {words}; allow more with --timeout\n", run.file);
+    Some((timeout, line))
+}
 
 /// What ended a command early.
 enum Failure {
@@ -109,8 +124,16 @@ pub fn main(args: alloc::vec::Vec<String>) -> isize {
         terminal: app_io::line_discipline().is_ok_and(|discipline| discipline.cooked_output()),
         now: || Duration::from_nanos(time::Instant::now().as_nanos()),
     };
-    own_task::run(move || run(&args, streams)).unwrap_or_else(|reason| {
-        (streams.err)(format_args!("wasm_run: {reason}\n"));
-        1
-    })
+    let (timeout, line) = timeout(&args).unzip();
+    match own_task::run(move || run(&args, streams), timeout) {
+        Ok(Some(status)) => status,
+        Ok(None) => {
+            (streams.err)(format_args!("{}", line.unwrap_or_default()));
+            STATUS_TIMED_OUT
+        }
+        Err(reason) => {
+            (streams.err)(format_args!("wasm_run: {reason}\n"));
+            1
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Arguments;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Keeps compilations to the memory they may have.
@@ -19,6 +19,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let end = Arc::new(Mutex::new(()));
+    if let Some((timeout, line)) = wasm_run::timeout(&args) {
+        watch(timeout, line, end.clone());
+    }
     let status = wasm_run::run(
         &args,
         wasm_run::Streams {
@@ -31,7 +35,24 @@ fn main() -> ExitCode {
             now,
         },
     );
+    // Never given back: from here on it is not too late any more.
+    std::mem::forget(end.lock());
     ExitCode::from(status as u8)
+}
+
+/// Ends the process after `timeout`, whatever it does, and says so in a line; unless `end` is locked by then.
+fn watch(timeout: Duration, line: String, end: Arc<Mutex<()>>) {
+    let watch = move || {
+        std::thread::sleep(timeout);
+        // If the program is about to end, this waits for just that.
+        let _end = end.lock();
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        std::process::exit(wasm_run::STATUS_TIMED_OUT as i32);
+    };
+    if let Err(error) = std::thread::Builder::new().name("timeout".to_string()).spawn(watch) {
+        eprintln!("wasm_run: --timeout does not work: {error}; end some other programs");
+        std::process::exit(1);
+    }
 }
 
 /// Prints to standard output. When nobody reads from it any more, as with `| head`, there is nothing left to do.

@@ -31,6 +31,9 @@ pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
     };
 
     let mut store = Store::try_new(&engine, HOST_STATE).map_err(input)?;
+    if let Some(fuel) = command.fuel {
+        store.set_fuel(fuel).map_err(input)?;
+    }
     let instance = program.instantiate(&mut store).map_err(|error| match error.is::<Trap>() {
         true => trapped(error),
         false => input(error),

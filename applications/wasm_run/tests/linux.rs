@@ -534,3 +534,36 @@ fn what_is_no_artifact_is_told_in_one_line() {
         assert_one_line(&["inspect", &folder.file("damaged", damaged)], "");
     }
 }
+
+#[test]
+fn what_takes_too_long_is_ended() {
+    let folder = Folder::new("timeout");
+    for (name, text) in [
+        ("loop.wat", "(module (func (export \"run\") (loop $again (br $again))))"),
+        (
+            "start.wat",
+            "(module (func $start (loop $again (br $again))) (start $start) (func (export \"run\")))",
+        ),
+        (
+            "wait.wat",
+            "(module (memory 1 1 shared) (func (export \"run\") (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const \
+             -1)))))",
+        ),
+    ] {
+        let file = folder.file(name, text);
+        let begin = std::time::Instant::now();
+        let result = folder.wasm_run(&["--timeout", "300ms", &file]);
+        assert!(begin.elapsed() >= std::time::Duration::from_millis(300));
+        let line = format!("wasm_run: {file}: not done within 300ms; allow more with --timeout\n");
+        assert_eq!(result, (124, String::new(), line));
+    }
+    // A compilation: of one function of half a million instructions, which takes longer than this in any build.
+    let adds = "(local.set 0 (i32.xor (i32.mul (local.get 0) (i32.const 3)) (i32.load (local.get 0))))"
+        .repeat(60_000);
+    let large =
+        folder.file("large.wat", format!("(module (memory 1) (func (export \"run\") (local i32) {adds}))"));
+    let (status, stdout, stderr) = folder.wasm_run(&["--timeout", "20ms", &large]);
+    assert_eq!((status, &*stdout), (124, ""), "{stderr}");
+    let quick = folder.file("quick.wat", "(module (func (export \"run\")))");
+    assert_eq!(folder.wasm_run(&["--timeout=1h", &quick]), (0, String::new(), String::new()));
+}

@@ -1,10 +1,11 @@
-//! [`Foreground`]: the task that Ctrl-C ends.
+//! [`Foreground`]: the program that Ctrl-C ends.
 
 use alloc::sync::Arc;
 use task::{KillReason, TaskRef};
 use tty::{Event, EventHandler, LineDiscipline};
 
-/// While this exists, Ctrl-C on a terminal ends a certain task. Then whoever was told about the terminal's events before is again.
+/// While this exists, Ctrl-C on a terminal ends a certain task, and all tasks of the same program: those that it started and that are
+/// no programs of their own. Then whoever was told about the terminal's events before is again.
 ///
 /// It is here and not in a shell because the terminal calls the handler whenever a key is pressed, and a shell's code may be unloaded.
 pub struct Foreground {
@@ -13,7 +14,7 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Lets Ctrl-C on the terminal of `discipline` end `task`. That includes one that was pressed while nobody was told about it:
+    /// Lets Ctrl-C on the terminal of `discipline` end `task` and its program. That includes one that was pressed while nobody was told about it:
     /// since the terminal's events were cleared, while the program was being loaded, say.
     pub fn new(discipline: Arc<LineDiscipline>, task: &TaskRef) -> Self {
         let task = task.downgrade();
@@ -23,6 +24,7 @@ impl Foreground {
             {
                 // A task that has ended can't be killed, and need not be.
                 let _ = task.kill(KillReason::Requested);
+                end_program(&task);
             }
         });
         let former = discipline.set_event_handler(Some(handler.clone()));
@@ -37,5 +39,17 @@ impl Drop for Foreground {
     fn drop(&mut self) {
         let own = self.discipline.set_event_handler(self.former.take());
         drop(own);
+    }
+}
+
+/// Asks all tasks to end that are part of the same application as `task`: of the same run of it, which has a crate of its own.
+fn end_program(task: &TaskRef) {
+    let Some(program) = &task.app_crate else { return };
+    for (_, other) in task::all_tasks() {
+        if let Some(other) = other.upgrade()
+            && other.app_crate.as_ref().is_some_and(|of_other| Arc::ptr_eq(of_other, program))
+        {
+            let _ = other.kill(KillReason::Requested);
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Two interfaces, for two needs:
 //! * **Hooks** see the saved registers and may edit them, so that the task goes on elsewhere. They run on the exception or
 //!   interrupt stack. A WebAssembly engine uses them: a fault at a pc in compiled WebAssembly becomes a trap, a timer tick
-//!   ends a guest that was asked to end. There is one hook of each kind, for all tasks; it works any number of times.
+//!   ends a guest that was asked to end, or whose deadline has passed. There is one hook of each kind, for all tasks; it works any number of times.
 //! * **Signal handlers** belong to a task, one per kind of [`Signal`], and are called once, on the task's own stack, when
 //!   the task is about to be ended because of a fault. They may lock, allocate and print. A handler that wants the task to live
 //!   must not return: it unwinds, for example. If it returns, the task ends.
@@ -20,6 +20,7 @@ use core::cell::RefCell;
 use core::fmt;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use memory::VirtualAddress;
+use time::Instant;
 
 pub use interrupts::SavedRegisters;
 
@@ -67,8 +68,8 @@ pub fn set_trap_handler(handler: Option<TrapHandler>) -> Option<TrapHandler> {
     swap(&TRAP_HANDLER, handler)
 }
 
-/// Says who sees the timer ticks that find a task running which was asked to end (`TaskRef::kill`), or for which
-/// `TaskRef::set_interrupt_requested` was called. `None`: nobody. Returns who did so far.
+/// Says who sees the timer ticks that find a task running which was asked to end (`TaskRef::kill`), or whose time for it has come
+/// (`TaskRef::set_interrupt_at`). `None`: nobody. Returns who did so far.
 ///
 /// Whoever set one from a crate that can be unloaded must set `None` before that.
 pub fn set_interrupt_hook(hook: Option<TrapHandler>) -> Option<TrapHandler> {
@@ -95,7 +96,9 @@ pub fn run_trap_handler(registers: &mut SavedRegisters) -> bool {
 #[inline]
 pub fn run_interrupt_hook(registers: &mut SavedRegisters) -> bool {
     let Some(hook) = load(&INTERRUPT_HOOK) else { return false };
-    if !task::with_current_task(|task| task.wants_interrupt_hook()).unwrap_or(false) {
+    if !task::with_current_task(|task| task.wants_interrupt_hook(|| Instant::now().as_nanos()))
+        .unwrap_or(false)
+    {
         return false;
     }
     hook(&mut TrapContext { vector: registers.vector as u8, error_code: 0, fault_address: None, registers })

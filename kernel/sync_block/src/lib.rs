@@ -13,8 +13,9 @@
 //! that reader.
 //!
 //! # Being killed
-//! Waiting for a [`Mutex`] or [`RwLock`] is no cancel point: a task that is asked to die still gets its lock, so
-//! that it never unwinds out of `lock()`. Waiting for a [`Condvar`] is one.
+//! Every wait is a cancel point: a task that is asked to die does not wait for a lock, whose holder may be asleep for hours, but
+//! unwinds out of `lock()`. A lock that is free is taken as ever, and a task that unwinds already waits as long as it takes: so what is
+//! dropped may lock.
 //!
 //! # Invariants
 //! - No wake-up is lost; see `wait_queue` for why. What it asks of this crate: a lock is released before its queue is

@@ -51,8 +51,8 @@ impl MutexFlavor for Block {
 #[cold]
 fn lock_slow<'a, T: ?Sized>(mutex: &'a spin::Mutex<T>, data: &'a MutexData) -> spin::MutexGuard<'a, T> {
     let mut evaluations = 0;
-    let mut starving = false;
-    data.waiters.wait_until_uncancellable(|| {
+    let mut starving = None;
+    data.waiters.wait_until(|| {
         evaluations += 1;
         // The queue evaluates the condition once before and once after it lets us in. Later evaluations come after a
         // notification, which is ours to use: from then on we do not step back.
@@ -61,14 +61,25 @@ fn lock_slow<'a, T: ?Sized>(mutex: &'a spin::Mutex<T>, data: &'a MutexData) -> s
             return None;
         }
         let inner = mutex.try_lock();
-        if inner.is_some() {
-            if starving {
-                data.starving.fetch_sub(1, Ordering::SeqCst);
-            }
-        } else if evaluations > 2 + PATIENCE && !starving {
-            starving = true;
-            data.starving.fetch_add(1, Ordering::SeqCst);
+        if inner.is_none() && evaluations > 2 + PATIENCE && starving.is_none() {
+            starving = Some(Starving::new(&data.starving));
         }
         inner
     })
+}
+
+/// A waiter that starves, until it has the lock or is killed.
+struct Starving<'a>(&'a AtomicUsize);
+
+impl<'a> Starving<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Starving(count)
+    }
+}
+
+impl Drop for Starving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }

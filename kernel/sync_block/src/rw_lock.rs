@@ -54,7 +54,7 @@ impl RwLockFlavor for Block {
             }
             core::hint::spin_loop();
         }
-        data.waiters.wait_until_uncancellable(|| Self::try_read(rw_lock, data))
+        data.waiters.wait_until(|| Self::try_read(rw_lock, data))
     }
 
     #[inline]
@@ -71,7 +71,7 @@ impl RwLockFlavor for Block {
             }
             core::hint::spin_loop();
         }
-        data.waiters.wait_until_uncancellable(|| Self::try_write(rw_lock, data))
+        data.waiters.wait_until(|| Self::try_write(rw_lock, data))
     }
 
     #[inline]

@@ -120,16 +120,23 @@ impl TaskRef {
             && !(core::ptr::eq(current_pointer(), Arc::as_ptr(&self.0)) && unwind::panic_depth() > 0)
     }
 
-    /// Turns calls of the interrupt hook (`signal_handler::set_interrupt_hook`) at every timer tick that finds the task
-    /// running on or off. A request to end the task turns them on, too.
-    pub fn set_interrupt_requested(&self, on: bool) {
-        self.internals().interrupt_requested.store(on, Ordering::SeqCst);
+    /// From when on the interrupt hook (`signal_handler::set_interrupt_hook`) is to be called at every timer tick that finds the
+    /// task running: nanoseconds of the monotonic clock, `u64::MAX` for never, which is how a task starts. For the task itself. A
+    /// request to end the task turns the calls on, too.
+    pub fn set_interrupt_at(&self, nanoseconds: u64) {
+        self.internals().interrupt_at.store(nanoseconds, Ordering::Relaxed);
     }
 
-    /// Whether timer ticks that find the task running are to be shown to the interrupt hook.
-    pub fn wants_interrupt_hook(&self) -> bool {
-        self.internals().kill_requested.load(Ordering::Relaxed)
-            || self.internals().interrupt_requested.load(Ordering::Relaxed)
+    /// What [`Self::set_interrupt_at`] set.
+    pub fn interrupt_at(&self) -> u64 {
+        self.internals().interrupt_at.load(Ordering::Relaxed)
+    }
+
+    /// Whether a timer tick that finds the task running is to be shown to the interrupt hook. `now` is asked for the time, in
+    /// nanoseconds, only if that matters.
+    pub fn wants_interrupt_hook(&self, now: impl FnOnce() -> u64) -> bool {
+        let at = self.interrupt_at();
+        self.internals().kill_requested.load(Ordering::Relaxed) || (at != u64::MAX && at <= now())
     }
 
     /// Lets the task wait until somebody calls [`Self::unblock`]. Only the state changes; the caller, which must be

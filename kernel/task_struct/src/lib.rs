@@ -135,8 +135,9 @@ pub struct Internals {
     pub kill_requested: AtomicBool,
     /// The task must not be asked to end.
     pub indispensable: AtomicBool,
-    /// Somebody wants the interrupt hook to be called at timer ticks while the task runs.
-    pub interrupt_requested: AtomicBool,
+    /// From when on the interrupt hook is to be called at timer ticks that find the task running: nanoseconds of the monotonic
+    /// clock, `u64::MAX` for never. Written by the task itself.
+    pub interrupt_at: AtomicU64,
     /// Whether a `JoinableTaskRef` exists.
     pub joinable: AtomicBool,
     /// Who frees what the task used; see [`Reaper`].
@@ -264,7 +265,7 @@ impl Task {
                 stack_top: AtomicUsize::new(bounds.end),
                 kill_requested: AtomicBool::new(false),
                 indispensable: AtomicBool::new(false),
-                interrupt_requested: AtomicBool::new(false),
+                interrupt_at: AtomicU64::new(u64::MAX),
                 joinable: AtomicBool::new(false),
                 reaper: AtomicU8::new(Reaper::Nobody as u8),
                 cpu_time: AtomicU64::new(0),

@@ -129,6 +129,10 @@ builtins! {
     /// Jumps to the landing pad of the innermost activation, `(last_wasm_entry_trap_handler, _sp, _fp)`, because of the trap,
     /// error or panic that is pending in the store.
     fn raise / Raise () -> Never;
+    /// The store's fuel is used up: fails, unless there is a reserve, which is then in the store's context.
+    fn out_of_fuel / OutOfFuel () -> Success;
+    /// The engine's epoch has come to the store's deadline: fails, or sets another deadline in the store's context.
+    fn new_epoch / NewEpoch () -> Success;
 }
 
 #[cfg(test)]

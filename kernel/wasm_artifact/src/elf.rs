@@ -6,8 +6,8 @@
 use crate::cpu::CpuFeatures;
 use crate::fallible;
 use crate::module::Module;
-use crate::sign::{self, KeyId, PUBLIC_KEY_SIZE, PublicKey, SIGNATURE_SIZE, SigningKey};
 use crate::side_table::SideTable;
+use crate::sign::{self, KeyId, PUBLIC_KEY_SIZE, PublicKey, SIGNATURE_SIZE, SigningKey};
 use crate::tables::CodeTables;
 use crate::trap::Trap;
 use crate::tunables::Tunables;
@@ -173,6 +173,16 @@ pub enum ArtifactError {
     CpuFeatures(CpuFeatures),
     /// Compiled with other assumptions about memories.
     Tunables,
+    /// Compiled to consume fuel, or not to, other than the engine wants it.
+    Fuel {
+        /// Whether the artifact does.
+        consumed: bool,
+    },
+    /// Compiled to look at epochs, or not to, other than the engine wants it.
+    Epochs {
+        /// Whether the artifact does.
+        looked_at: bool,
+    },
     /// There is not enough memory for what it says of the module.
     OutOfMemory,
 }
@@ -239,6 +249,18 @@ impl fmt::Display for ArtifactError {
             }
             ArtifactError::Tunables => f.write_str(
                 "the artifact was compiled for other memory reservations or guards; compile it again",
+            ),
+            ArtifactError::Fuel { consumed: true } => f.write_str(
+                "the artifact was compiled to consume fuel; give it some (--fuel), or compile it again without",
+            ),
+            ArtifactError::Fuel { consumed: false } => {
+                f.write_str("the artifact was not compiled to consume fuel; compile it again with --fuel")
+            }
+            ArtifactError::Epochs { looked_at: true } => f.write_str(
+                "the artifact was compiled to be interrupted by epochs, of which there are none here; compile it again without",
+            ),
+            ArtifactError::Epochs { looked_at: false } => f.write_str(
+                "the artifact was not compiled to be interrupted by epochs; compile it again with --epochs",
             ),
             ArtifactError::OutOfMemory => {
                 f.write_str("not enough memory to load the artifact; free some, or give the machine more")
@@ -337,6 +359,12 @@ impl Artifact {
         let missing = cpu.difference(host.cpu);
         if !missing.is_empty() {
             return Err(ArtifactError::CpuFeatures(missing));
+        }
+        if tunables.consume_fuel != host.tunables.consume_fuel {
+            return Err(ArtifactError::Fuel { consumed: tunables.consume_fuel });
+        }
+        if tunables.epoch_interruption != host.tunables.epoch_interruption {
+            return Err(ArtifactError::Epochs { looked_at: tunables.epoch_interruption });
         }
         if *tunables != host.tunables {
             return Err(ArtifactError::Tunables);

@@ -20,15 +20,21 @@ pub struct Tunables {
     /// A memory that is neither imported nor exported and whose declared maximum is at most this many bytes reserves just
     /// its maximum: address space is a shared resource. Accesses to it are checked explicitly.
     pub small_memory_limit: u64,
+    /// Code counts what it does and stops when the store's fuel is used up.
+    pub consume_fuel: bool,
+    /// Code compares the engine's epoch with the store's deadline, at the start of functions and loops.
+    pub epoch_interruption: bool,
 }
 
 impl Default for Tunables {
-    /// 4 GiB of reservation and 32 MiB of guard, as Wasmtime's; memories of at most 1 MiB are small.
+    /// 4 GiB of reservation and 32 MiB of guard, as Wasmtime's; memories of at most 1 MiB are small; neither fuel nor epochs.
     fn default() -> Self {
         Tunables {
             memory_reservation: WASM32_ADDRESS_SPACE,
             memory_guard_size: 32 << 20,
             small_memory_limit: 1 << 20,
+            consume_fuel: false,
+            epoch_interruption: false,
         }
     }
 }

@@ -48,7 +48,7 @@ use crate::index::*;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::{align_of, offset_of, size_of};
-use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
 
 // The layout is computed from the structs below as the compiler's own machine lays them out; so that must be one with the
 // pointers of the targets.
@@ -140,6 +140,16 @@ pub struct VMStoreContext {
     pub last_wasm_entry_sp: UnsafeCell<usize>,
     /// Address of that trampoline's landing pad.
     pub last_wasm_entry_trap_handler: UnsafeCell<usize>,
+    /// Fuel that was consumed, minus that which was given: what is left is negative. Of code that consumes fuel.
+    pub fuel_consumed: UnsafeCell<i64>,
+    /// The engine's epoch from which on code stops. Of code that looks at epochs.
+    pub epoch_deadline: UnsafeCell<u64>,
+    /// The engine's epoch, which any task may increment. Never null in a store.
+    pub epoch: AtomicPtr<AtomicU64>,
+    /// For the runtime's use: when the store's code is to be interrupted, in nanoseconds of the platform's clock.
+    pub deadline: AtomicU64,
+    /// For the runtime's use: the code was to be interrupted while the host ran; to be looked at on the way back.
+    pub interrupted: AtomicBool,
 }
 
 /// The start of the context of a host function: what [`VMFuncRef::vmctx`] and [`VMFunctionImport::vmctx`] point to for one.
@@ -361,6 +371,9 @@ pub mod field {
         STORE_EXIT_PC = VMStoreContext.last_wasm_exit_pc;
         STORE_ENTRY_FP = VMStoreContext.last_wasm_entry_fp;
         STORE_ENTRY_SP = VMStoreContext.last_wasm_entry_sp;
+        STORE_FUEL_CONSUMED = VMStoreContext.fuel_consumed;
+        STORE_EPOCH_DEADLINE = VMStoreContext.epoch_deadline;
+        STORE_EPOCH = VMStoreContext.epoch;
         STORE_ENTRY_TRAP_HANDLER = VMStoreContext.last_wasm_entry_trap_handler;
         HOST_FUNC_ARRAY_CALL = VMHostFuncContext.array_call;
         FUNC_REF_WASM_CALL = VMFuncRef.wasm_call;

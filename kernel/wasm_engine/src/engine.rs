@@ -7,6 +7,7 @@ use crate::{Config, FilePath, Result, trap};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
+use core::sync::atomic::AtomicU64;
 use spin::Once;
 use wasm_artifact::{Artifact, CpuFeatures, Host};
 use wasm_platform::TrapHook;
@@ -23,6 +24,7 @@ struct Inner {
     target: String,
     cpu: CpuFeatures,
     types: TypeRegistry,
+    epoch: AtomicU64,
     /// What compiles modules, once there was one to compile.
     compiler: Once<Compiler>,
     #[cfg_attr(not(target_os = "theseus"), allow(dead_code, reason = "only Theseus has keys of its own"))]
@@ -54,6 +56,7 @@ impl Engine {
             target,
             cpu: CpuFeatures::of_this_cpu(),
             types: TypeRegistry::default(),
+            epoch: AtomicU64::new(0),
             compiler: Once::new(),
             system_keys: SystemKeys::default(),
             debug_info_reader: Once::new(),
@@ -87,6 +90,11 @@ impl Engine {
     /// Fails if the file cannot be read.
     pub fn detect_precompiled_file(path: impl AsRef<FilePath>) -> Result<Option<Precompiled>> {
         Ok(Self::detect_precompiled(&crate::read_file(path)?))
+    }
+
+    /// The epoch, at an address that stays the same as long as the engine lives.
+    pub(crate) fn epoch(&self) -> &AtomicU64 {
+        &self.0.epoch
     }
 
     pub(crate) fn types(&self) -> &TypeRegistry {

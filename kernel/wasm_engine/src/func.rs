@@ -154,7 +154,7 @@ unsafe fn enter_host<T: 'static>(
     let result = body(store, instance);
     let opaque = store.opaque_mut();
     opaque.externs_mut().leave_scope(scope);
-    match result {
+    match result.and_then(|()| opaque.check_interrupted()) {
         Ok(()) => true,
         Err(error) => {
             opaque.set_pending(error);

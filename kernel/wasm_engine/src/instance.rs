@@ -238,6 +238,7 @@ impl ImportsBuilder {
 /// `imports` must be of this store and what the module asks for.
 unsafe fn instantiate(store: &mut StoreOpaque, module: &Module, imports: &Imports) -> Result<Instance> {
     let declared = module.declared();
+    store.check_deadline()?;
     store.count_instance(declared.memories.len(), declared.tables.len())?;
     let in_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     for memory in &declared.memories {
@@ -255,7 +256,7 @@ unsafe fn instantiate(store: &mut StoreOpaque, module: &Module, imports: &Import
     // SAFETY: the instance is complete and was just made; nobody else uses it. The start function has no parameters
     // and no results.
     unsafe {
-        instance.apply_segments()?;
+        instance.apply_segments(store)?;
         if let Some(start) = declared.start {
             let func_ref = instance.func_ref(start).as_ref();
             let array_call = func_ref.array_call.expect("every function has an entry for the host");

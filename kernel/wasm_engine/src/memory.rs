@@ -1,5 +1,6 @@
 //! Linear memories.
 
+use crate::interrupt;
 use crate::store::{StoreId, StoreOpaque};
 use crate::vm::{MemoryInst, checked_range};
 use crate::{AsContext, AsContextMut, MemoryType, Result, StoreContext, StoreContextMut, bail, format_err};
@@ -47,7 +48,7 @@ impl Memory {
         store.allow_memory(bytes(ty.min_bytes()), ty.limits.max.map(|_| bytes(ty.max_bytes())))?;
         let plan = store.engine().config().tunables.shared_memory_plan(&ty);
         // SAFETY: it brings its own definition.
-        let memory = unsafe { MemoryInst::new(ty, plan, None)? };
+        let memory = unsafe { MemoryInst::new(ty, plan, None, &mut interrupt::unless_killed)? };
         let memory = store.add_memory(memory)?;
         Ok(Self::from_parts(store, memory))
     }
@@ -202,7 +203,8 @@ impl Memory {
     /// Grows the memory by `delta` pages of zeros, and returns how many there were before.
     ///
     /// # Errors
-    /// Fails if that is more than its type allows, memory runs out, or the store's limiter refuses.
+    /// Fails if that is more than its type allows, memory runs out, or the store's limiter refuses; with
+    /// [`Trap::Interrupt`](crate::Trap::Interrupt) if the store's [deadline](crate::Store::set_deadline) has passed.
     ///
     /// # Panics
     /// If it belongs to another store.

@@ -1,5 +1,6 @@
 //! Shared memories.
 
+use crate::interrupt;
 use crate::types::MemoryType;
 use crate::vm::{SharedHandle, WaitResult};
 use crate::{Config, Engine, Result, Trap, bail, format_err};
@@ -45,7 +46,11 @@ impl SharedMemory {
         }
         check_enabled(engine)?;
         let ty = ty.to_artifact();
-        let memory = SharedHandle::new(ty, engine.config().tunables.shared_memory_plan(&ty))?;
+        let memory = SharedHandle::new(
+            ty,
+            engine.config().tunables.shared_memory_plan(&ty),
+            &mut interrupt::unless_killed,
+        )?;
         Ok(Self::from_parts(engine, memory))
     }
 
@@ -104,10 +109,11 @@ impl SharedMemory {
             }
             let new = delta.checked_mul(WASM_PAGE_SIZE).and_then(|bytes| bytes.checked_add(old as u64));
             let new = new.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(failed)?;
-            match self.memory.grow_from(old, new) {
+            match self.memory.grow_from(old, new, &mut interrupt::unless_killed) {
                 Ok(true) => return Ok(pages),
                 // Somebody else was quicker.
                 Ok(false) => {}
+                Err(error) if error.is::<Trap>() => return Err(interrupt::stopped()),
                 Err(_) => return Err(failed()),
             }
         }

@@ -3,7 +3,9 @@
 use crate::error::{OutOfMemory, try_box};
 use crate::externref::ExternTable;
 use crate::func::HostFunc;
+use crate::interrupt;
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
+use crate::metering::{EpochCallback, UpdateDeadline, update_of};
 use crate::vm::{InstanceBox, InstancePtr, MemoryInst, SharedHandle, TableInst};
 use crate::{Engine, Error, Module, ResourceLimiter, Result, bail};
 use alloc::boxed::Box;
@@ -14,6 +16,7 @@ use core::fmt;
 use core::num::NonZeroU64;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
+use wasm_artifact::Trap;
 use wasm_artifact::types::WASM_PAGE_SIZE;
 use wasm_artifact::vmctx::{VMFuncRef, VMGlobalDefinition, VMStoreContext, ValRaw};
 use wasm_unwind::Frames;
@@ -43,9 +46,10 @@ pub struct Store<T: 'static> {
 ///
 /// `repr(C)`: whoever has the address of the first part has that of the whole.
 #[repr(C)]
-pub struct StoreInner<T> {
+pub struct StoreInner<T: 'static> {
     opaque: StoreOpaque,
     limiter: Option<Box<Limiter<T>>>,
+    pub(crate) epoch_callback: Option<Box<EpochCallback<T>>>,
     data: T,
 }
 
@@ -62,6 +66,10 @@ pub(crate) struct StoreOpaque {
     engine: Engine,
     /// Gives access to the limiter of a `StoreInner<T>`, whose `T` only it knows.
     limiter: unsafe fn(&mut StoreOpaque) -> Option<&mut dyn ResourceLimiter>,
+    /// As `limiter`: what a `StoreInner<T>` does when its epoch has come.
+    pub(crate) epoch_update: unsafe fn(&mut StoreOpaque) -> Result<UpdateDeadline>,
+    /// Fuel that does not fit into what code counts.
+    pub(crate) fuel_reserve: u64,
     host_caller: Option<InstanceBox>,
     /// Sorted by address of their code, each once.
     modules: Vec<Module>,
@@ -120,6 +128,8 @@ impl<T: 'static> Store<T> {
             id: StoreId::next(),
             engine: engine.clone(),
             limiter: limiter_of::<T>,
+            epoch_update: update_of::<T>,
+            fuel_reserve: 0,
             host_caller: None,
             modules: Vec::new(),
             instances: Vec::new(),
@@ -136,11 +146,17 @@ impl<T: 'static> Store<T> {
             memories: 0,
             tables: 0,
         };
-        let mut inner = try_box(StoreInner { opaque, limiter: None, data })?;
+        let mut inner = try_box(StoreInner { opaque, limiter: None, epoch_callback: None, data })?;
         *inner.opaque.context.stack_limit.get_mut() = usize::MAX;
+        *inner.opaque.context.epoch.get_mut() = core::ptr::from_ref(engine.epoch()).cast_mut();
+        *inner.opaque.context.deadline.get_mut() = wasm_platform::NO_ALARM;
         let store: *mut StoreOpaque = &raw mut inner.opaque;
         inner.opaque.host_caller = Some(InstanceBox::host_caller(store)?);
         Ok(Self { inner })
+    }
+
+    pub(crate) fn inner_mut(&mut self) -> &mut StoreInner<T> {
+        &mut self.inner
     }
 
     /// The data it was made with.
@@ -196,7 +212,7 @@ unsafe fn limiter_of<T: 'static>(store: &mut StoreOpaque) -> Option<&mut dyn Res
     Some(limiter(&mut store.data))
 }
 
-impl<T> StoreInner<T> {
+impl<T: 'static> StoreInner<T> {
     pub(crate) fn data_mut(&mut self) -> &mut T {
         &mut self.data
     }
@@ -524,10 +540,12 @@ impl StoreOpaque {
             {
                 return Ok(None);
             }
-            match memory.grow_from(old, desired) {
+            // Nothing is left half grown, whoever uses the memory next.
+            match memory.grow_from(old, desired, &mut || !self.must_stop()) {
                 Ok(true) => return Ok(Some(old_pages)),
                 // Shared, and somebody else was quicker: what the limiter was asked about is no more.
                 Ok(false) => {}
+                Err(error) if error.is::<Trap>() => return Err(interrupt::stopped()),
                 Err(error) => {
                     if let Some(limiter) = self.resource_limiter() {
                         limiter.memory_grow_failed(error)?;
@@ -564,8 +582,9 @@ impl StoreOpaque {
         {
             return Ok(None);
         }
-        match table.grow_to(desired, init) {
+        match table.grow_to(desired, init, &mut || !self.must_stop()) {
             Ok(()) => Ok(Some(old as u64)),
+            Err(error) if error.is::<Trap>() => Err(interrupt::stopped()),
             Err(error) => {
                 if let Some(limiter) = self.resource_limiter() {
                     limiter.table_grow_failed(error)?;

@@ -1,5 +1,6 @@
 //! Tables.
 
+use crate::interrupt;
 use crate::store::{StoreId, StoreOpaque};
 use crate::vm::{TableInst, checked_elements};
 use crate::{AsContext, AsContextMut, Ref, Result, TableType, bail, error::Context, format_err};
@@ -23,6 +24,7 @@ unsafe impl Sync for Table {}
 /// # Safety
 /// Both must be of one store that is in use by the current task, with elements that may be mixed.
 pub(crate) unsafe fn copy(
+    store: &StoreOpaque,
     mut dst_table: NonNull<TableInst>,
     dst: u64,
     src_table: NonNull<TableInst>,
@@ -35,11 +37,17 @@ pub(crate) unsafe fn copy(
             checked_elements(src_table.as_ref().elements().len(), src, len).ok_or(Trap::TableOutOfBounds)?;
         let to =
             checked_elements(dst_table.as_ref().elements().len(), dst, len).ok_or(Trap::TableOutOfBounds)?;
-        if dst_table == src_table {
-            dst_table.as_mut().elements_mut().copy_within(from, to.start);
-        } else {
-            dst_table.as_mut().elements_mut()[to].copy_from_slice(&src_table.as_ref().elements()[from]);
-        }
+        // Within one table what is read must not have been written before.
+        let backwards = dst_table == src_table && to.start > from.start;
+        interrupt::in_pieces(store, to.len(), size_of::<u64>(), backwards, |piece| {
+            let (start, at) = (from.start + piece.start, to.start + piece.start);
+            if dst_table == src_table {
+                dst_table.as_mut().elements_mut().copy_within(start..start + piece.len(), at);
+            } else {
+                let source = &src_table.as_ref().elements()[start..start + piece.len()];
+                dst_table.as_mut().elements_mut()[at..at + piece.len()].copy_from_slice(source);
+            }
+        })?;
     }
     Ok(())
 }
@@ -55,7 +63,7 @@ impl Table {
         store.allow_table(elements(ty.minimum()), ty.maximum().map(elements))?;
         let init = init.to_element(store, ty.element()).context("invalid initial value for a table")?;
         // SAFETY: it brings its own definition; the value was checked.
-        let table = unsafe { TableInst::new(ty.to_artifact(), init, None)? };
+        let table = unsafe { TableInst::new(ty.to_artifact(), init, None, &mut interrupt::unless_killed)? };
         let table = store.add_table(table)?;
         Ok(Self::from_parts(store, table))
     }
@@ -193,7 +201,9 @@ impl Table {
             );
         }
         // SAFETY: both are of this store, and their types were compared.
-        unsafe { copy(dst_table.address(store), dst_index, src_table.address(store), src_index, len)? };
+        unsafe {
+            copy(store, dst_table.address(store), dst_index, src_table.address(store), src_index, len)?
+        };
         Ok(())
     }
 }

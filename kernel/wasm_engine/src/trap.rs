@@ -1,10 +1,11 @@
 //! Entering compiled code, and the ways back out of it: traps, errors of host functions, backtraces.
 
+use crate::interrupt;
 use crate::store::StoreOpaque;
 use crate::{Error, Result, WasmBacktrace};
 use wasm_artifact::Trap;
 use wasm_artifact::vmctx::{VMArrayCallFunction, VMOpaqueContext, ValRaw};
-use wasm_platform::{TrapCause, TrapRegisters};
+use wasm_platform::{NO_ALARM, TrapCause, TrapRegisters};
 use wasm_tls::{EntryRegisters, TrapRecord};
 
 /// How many bytes of a stack wasm leaves to the host functions that it calls.
@@ -12,7 +13,7 @@ const HOST_STACK: usize = 64 << 10;
 
 /// The trap handler. Runs in exception or signal context: see [`wasm_platform::TrapHandler`].
 pub(crate) fn handle(registers: &mut TrapRegisters) -> bool {
-    wasm_tls::with_current(|activation| {
+    let handled = wasm_tls::with_current(|activation| {
         let pc = registers.pc;
         // SAFETY: the innermost activation's store is in use by this task, whose compiled code was interrupted; nobody
         // else uses the store until the task goes on. The context is the first field of a `StoreOpaque`.
@@ -30,7 +31,10 @@ pub(crate) fn handle(registers: &mut TrapRegisters) -> bool {
                 }
                 (trap, fault_address)
             }
-            TrapCause::Kill => {
+            TrapCause::Kill | TrapCause::Alarm => {
+                if !interrupt::is_due(registers.cause, activation) {
+                    return false;
+                }
                 // Any instruction of a guest's function will do: what it leaves half done is the guest's own. The
                 // trampolines at both ends are not guest code, and the registers that a landing needs may not be those
                 // of this activation yet; they are over in an instant.
@@ -48,8 +52,11 @@ pub(crate) fn handle(registers: &mut TrapRegisters) -> bool {
         (registers.pc, registers.sp, registers.fp) =
             (landing.landing_pad, landing.entry_sp, landing.entry_fp);
         true
+    });
+    handled.unwrap_or_else(|| {
+        interrupt::without_activation(registers.cause);
+        false
     })
-    .unwrap_or(false)
 }
 
 /// Takes the stack limit away again when wasm is left for good, also by unwinding.
@@ -89,6 +96,7 @@ pub(crate) unsafe fn call(
     values: *mut ValRaw,
     len: usize,
 ) -> Result<()> {
+    let deadline = store.deadline_of_call()?;
     let caller = store.host_caller().context().cast();
     let limit = store.context().stack_limit.get();
     // SAFETY: the limit is changed only by the task that uses the store, which is this one.
@@ -101,12 +109,15 @@ pub(crate) unsafe fn call(
         }
     };
     // SAFETY: the store is borrowed, so it is this task's alone until we return; the rest is the caller's promise.
-    let outcome = unsafe {
+    let outcome: Result<Result<(), Option<TrapRecord>>> = unsafe {
         wasm_tls::enter(store.context(), |activation| {
-            if function(vmctx, caller, values, len) { Ok(()) } else { Err(activation.take_trap()) }
+            if deadline != NO_ALARM {
+                interrupt::arm(deadline)?;
+            }
+            Ok(if function(vmctx, caller, values, len) { Ok(()) } else { Err(activation.take_trap()) })
         })
     };
-    match outcome {
+    match outcome? {
         Ok(()) => Ok(()),
         Err(trap) => {
             if trap.is_some_and(|record| record.code == Trap::Interrupt.code().get()) {

@@ -11,7 +11,9 @@
 //! | [`UnwindRegistration`] | unwind tables known to the system's unwinder |
 //! | [`tls_get`], [`tls_set`] | one pointer per task or thread |
 //! | [`stack_bounds`] | where the current stack lies |
-//! | [`end_if_killed`] | ends the current task if it is to end |
+//! | [`end_if_killed`], [`kill_pending`] | ends the current task if it is to end; whether it is |
+//! | [`monotonic_nanos`] | a clock that never goes back |
+//! | [`set_alarm`], [`alarm`], [`move_alarm`] | a time from which on the trap handler is asked about what the current task runs |
 //! | [`read_file`] | the content of a file |
 //! | [`files`] | files written as a whole, and directories of them |
 //! | [`run_workers`], [`parallelism`] | work done by tasks of its own; how many the machine runs at once |
@@ -62,9 +64,9 @@ pub use hook::{TrapHandler, TrapHook};
 #[cfg(target_os = "linux")]
 pub use platform::BudgetedAllocator;
 pub use platform::{
-    CodeImage, HOST_KEEPS_FRAME_POINTERS, Mutex, OPERATING_SYSTEM, Reservation, UnwindRegistration,
-    end_if_killed, latest_panic, page_size, parallelism, read_file, stack_bounds, symbolize, tls_get,
-    tls_set, variable_is,
+    CodeImage, HOST_KEEPS_FRAME_POINTERS, Mutex, OPERATING_SYSTEM, Reservation, UnwindRegistration, alarm,
+    end_if_killed, kill_pending, latest_panic, monotonic_nanos, move_alarm, page_size, parallelism,
+    read_file, set_alarm, stack_bounds, symbolize, tls_get, tls_set, variable_is,
 };
 #[cfg(target_os = "theseus")]
 pub use platform::{LoadedCommand, LoadedCrate};
@@ -140,7 +142,13 @@ pub enum TrapCause {
     /// The task is to end: somebody killed it. Asked at every timer tick that finds it running, until it has ended. A
     /// platform without such a timer (Linux) never says this.
     Kill,
+    /// The time that [`set_alarm`] said has come. Asked at every timer tick (Linux: every few milliseconds) that finds the task
+    /// running, until the alarm is set to a later time, for which the handler has [`move_alarm`].
+    Alarm,
 }
+
+/// The time of an alarm that is not set.
+pub const NO_ALARM: u64 = u64::MAX;
 
 /// The registers with which a CPU exception or a timer tick interrupted its task; what is written here is what the task
 /// resumes with if the handler returns `true`.

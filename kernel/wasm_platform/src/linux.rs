@@ -8,10 +8,12 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::OnceLock;
 
+mod alarm;
 mod allocator;
 mod waiting;
 mod workers;
 
+pub use alarm::{alarm, monotonic_nanos, move_alarm, set_alarm};
 pub use allocator::BudgetedAllocator;
 pub use waiting::Mutex;
 pub(crate) use waiting::{ListLock, Sleeper, with_list};
@@ -143,6 +145,23 @@ impl Reservation {
             offset..offset.saturating_add(len),
             libc::PROT_READ | libc::PROT_WRITE,
         )
+    }
+
+    /// As [`commit`](Self::commit), in steps that take a few milliseconds at most, before each of which `proceed` is asked. Returns
+    /// whether all is committed: if `proceed` says no, it is as before. Here one step is enough: pages are made when they are used.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit). What cannot succeed takes nobody's memory for a while.
+    pub fn commit_in_steps(
+        &mut self,
+        offset: usize,
+        len: usize,
+        proceed: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, PlatformError> {
+        match proceed() {
+            true => self.commit(offset, len).map(|()| true),
+            false => Ok(false),
+        }
     }
 
     /// Gives the memory of `len` bytes from `offset` back and makes them inaccessible. Both must be multiples of the
@@ -296,6 +315,11 @@ fn query_stack_bounds() -> Option<Range<usize>> {
 /// Ends the current task if it was killed. A thread of Linux cannot be: its process is.
 pub fn end_if_killed() {}
 
+/// Whether the current task was killed and is still to end. A thread of Linux cannot be.
+pub fn kill_pending() -> bool {
+    false
+}
+
 /// The content of the file at `path`.
 ///
 /// # Errors
@@ -304,8 +328,8 @@ pub fn read_file(path: &str) -> Result<alloc::vec::Vec<u8>, alloc::string::Strin
     std::fs::read(path).map_err(|error| error.to_string())
 }
 
-/// The signals that CPU exceptions arrive as.
-const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+/// The signals that CPU exceptions arrive as, and that of the alarm.
+const SIGNALS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, alarm::SIGNAL];
 
 /// The [`TrapHandler`] in charge, or null.
 static HANDLER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
@@ -313,7 +337,8 @@ static HANDLER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 /// What was installed for each of [`SIGNALS`] before, to hand on what is not ours. A pointer to a leaked
 /// `libc::sigaction`: a signal handler of another thread may read it at any time, so it is never freed. One is made
 /// per signal and process.
-static PREVIOUS: [AtomicPtr<libc::sigaction>; 4] = [const { AtomicPtr::new(ptr::null_mut()) }; 4];
+static PREVIOUS: [AtomicPtr<libc::sigaction>; SIGNALS.len()] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; SIGNALS.len()];
 
 /// Installs the signal handlers. Called under the lock of `hook`.
 pub(crate) fn take_trap_hook(handler: TrapHandler) -> Result<(), PlatformError> {
@@ -324,7 +349,9 @@ pub(crate) fn take_trap_hook(handler: TrapHandler) -> Result<(), PlatformError> 
         action.sa_sigaction = on_signal as *const () as usize;
         // On the alternate stack where there is one: a host's stack overflow arrives here as well. Not deferred: a
         // fault in a handler further down the chain must be seen.
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        // System calls of the host go on after an alarm.
+        action.sa_flags |= if signal == alarm::SIGNAL { libc::SA_RESTART } else { libc::SA_NODEFER };
         // SAFETY: as above.
         let mut old: libc::sigaction = unsafe { core::mem::zeroed() };
         // SAFETY: both pointers are valid, and `on_signal` has the signature that SA_SIGINFO asks for.
@@ -372,13 +399,17 @@ unsafe extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, contex
         let handler: TrapHandler = unsafe { core::mem::transmute(handler) };
         // SAFETY: with SA_SIGINFO the kernel passes a `ucontext_t` that is ours to read and write until we return.
         let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-        let is_memory_fault = signal == libc::SIGSEGV || signal == libc::SIGBUS;
+        let cause = match signal {
+            alarm::SIGNAL => TrapCause::Alarm,
+            // SAFETY: the kernel filled in `si_addr` for these signals.
+            libc::SIGSEGV | libc::SIGBUS => TrapCause::Exception(Some(unsafe { (*info).si_addr() } as usize)),
+            _ => TrapCause::Exception(None),
+        };
         let mut trap = TrapRegisters {
             pc: registers[libc::REG_RIP as usize] as usize,
             sp: registers[libc::REG_RSP as usize] as usize,
             fp: registers[libc::REG_RBP as usize] as usize,
-            // SAFETY: the kernel filled in `si_addr` for these signals.
-            cause: TrapCause::Exception(is_memory_fault.then(|| unsafe { (*info).si_addr() } as usize)),
+            cause,
         };
         if handler(&mut trap) {
             registers[libc::REG_RIP as usize] = trap.pc as i64;
@@ -386,6 +417,9 @@ unsafe extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, contex
             registers[libc::REG_RBP as usize] = trap.fp as i64;
             return;
         }
+    }
+    if signal == alarm::SIGNAL && alarm::is_ours(info) {
+        return;
     }
     // SAFETY: the arguments are those the kernel gave us.
     unsafe { hand_on(signal, info, context) }
@@ -399,6 +433,8 @@ unsafe fn hand_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_voi
     unsafe {
         let action = if previous.is_null() { libc::SIG_DFL } else { (*previous).sa_sigaction };
         match action {
+            // Ignored by default.
+            libc::SIG_DFL | libc::SIG_IGN if signal == alarm::SIGNAL => {}
             // Returning runs the instruction again, and then the default action ends the process.
             libc::SIG_DFL | libc::SIG_IGN => {
                 libc::signal(signal, libc::SIG_DFL);

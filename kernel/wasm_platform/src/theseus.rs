@@ -101,6 +101,40 @@ impl Reservation {
         }
     }
 
+    /// As [`commit`](Self::commit), in steps that take a few milliseconds at most, before each of which `proceed` is asked. Returns
+    /// whether all is committed: if `proceed` says no, it is as before.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit). What cannot succeed takes nobody's memory for a while.
+    pub fn commit_in_steps(
+        &mut self,
+        offset: usize,
+        len: usize,
+        proceed: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, PlatformError> {
+        /// 2 MiB pages stay whole.
+        const STEP: usize = 4 << 20;
+        if len / PAGE_SIZE > frame_allocator::free_frames() {
+            // It will say so.
+            return self.commit(offset, len).map(|()| true);
+        }
+        let base = self.as_ptr() as usize;
+        let (mut at, end) = (offset, offset.saturating_add(len));
+        while at < end {
+            let next = ((base + at + 1).next_multiple_of(STEP) - base).min(end);
+            let committed = match proceed() {
+                true => self.commit(at, next - at).map(|()| true),
+                false => Ok(false),
+            };
+            if !matches!(committed, Ok(true)) {
+                self.decommit(offset, at - offset)?;
+                return committed;
+            }
+            at = next;
+        }
+        Ok(true)
+    }
+
     /// Gives the memory of `len` bytes from `offset` back and makes them inaccessible. Both must be multiples of the
     /// page size. A later [`commit`](Self::commit) gives zeroed memory.
     ///
@@ -308,7 +342,7 @@ pub(crate) fn take_trap_hook(handler: TrapHandler) -> Result<(), PlatformError> 
         signal_handler::set_trap_handler(previous);
         return Err(PlatformError::bad_argument("install a trap handler", "the kernel's hook is taken"));
     }
-    signal_handler::set_interrupt_hook(Some(on_tick_of_killed_task));
+    signal_handler::set_interrupt_hook(Some(on_tick));
     Ok(())
 }
 
@@ -325,9 +359,11 @@ fn on_exception(context: &mut TrapContext<'_>) -> bool {
     ask_handler(context, cause)
 }
 
-/// The hook for timer ticks that find a killed task running: runs on the interrupt stack with interrupts masked.
-fn on_tick_of_killed_task(context: &mut TrapContext<'_>) -> bool {
-    ask_handler(context, TrapCause::Kill)
+/// The hook for timer ticks that find a task running that was killed, or whose alarm's time has come: runs on the interrupt stack
+/// with interrupts masked.
+fn on_tick(context: &mut TrapContext<'_>) -> bool {
+    let cause = if kill_pending() { TrapCause::Kill } else { TrapCause::Alarm };
+    ask_handler(context, cause)
 }
 
 fn ask_handler(context: &mut TrapContext<'_>, cause: TrapCause) -> bool {
@@ -354,4 +390,35 @@ fn ask_handler(context: &mut TrapContext<'_>, cause: TrapCause) -> bool {
 /// Ends the current task, by unwinding it, if it was killed.
 pub fn end_if_killed() {
     task::exit_if_killed();
+}
+
+/// Whether the current task was killed and is still to end: [`end_if_killed`] would do so, where it can.
+pub fn kill_pending() -> bool {
+    task::cancellation_pending()
+}
+
+/// Nanoseconds of a clock that never goes back.
+pub fn monotonic_nanos() -> u64 {
+    time::Instant::now().as_nanos()
+}
+
+/// When the current task's alarm is due, on the clock of [`monotonic_nanos`]; [`NO_ALARM`](crate::NO_ALARM) if it is not set.
+pub fn alarm() -> u64 {
+    task::with_current_task(|task| task.interrupt_at()).unwrap_or(crate::NO_ALARM)
+}
+
+/// Sets the current task's alarm, of which there is one: from the time `at` of [`monotonic_nanos`] on the trap handler is asked
+/// about what the task runs, with [`TrapCause::Alarm`]. It costs a running task nothing until then.
+///
+/// # Errors
+/// Fails if the system has no timer left. Never here.
+pub fn set_alarm(at: u64) -> Result<(), PlatformError> {
+    move_alarm(at);
+    Ok(())
+}
+
+/// As [`set_alarm`], for the trap handler, and for alarms that were set before.
+pub fn move_alarm(at: u64) {
+    // Without a task there is nobody to be interrupted.
+    let _ = task::with_current_task(|task| task.set_interrupt_at(at));
 }

@@ -92,6 +92,11 @@ impl Activation {
         unsafe { self.outer.as_ref() }
     }
 
+    /// This activation, the one from which it came, and so on outwards.
+    pub fn and_outer(&self) -> impl Iterator<Item = &Activation> {
+        core::iter::successors(Some(self), |activation| activation.outer())
+    }
+
     /// Context of the store that this activation runs in.
     pub fn context(&self) -> *const VMStoreContext {
         self.context

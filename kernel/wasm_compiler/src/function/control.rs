@@ -99,7 +99,7 @@ impl<'a> FunctionTranslator<'a, '_> {
     }
 
     /// Goes on in a block that has the current one as its only predecessor.
-    fn continue_in(&mut self, block: Block) {
+    pub(super) fn continue_in(&mut self, block: Block) {
         self.builder.switch_to_block(block);
         self.builder.seal_block(block);
     }
@@ -127,6 +127,7 @@ impl<'a> FunctionTranslator<'a, '_> {
                 self.open(Kind::Loop { header }, params, results);
                 self.builder.switch_to_block(header);
                 self.replace_top(header);
+                self.meter_loop();
             }
             Operator::If { blockty } => {
                 let (params, results) = self.types_of(*blockty)?;
@@ -190,6 +191,7 @@ impl<'a> FunctionTranslator<'a, '_> {
     }
 
     fn return_top(&mut self, num_results: usize) {
+        self.meter_return();
         self.make_generic(num_results);
         self.complexity.pass(num_results);
         let results = &self.stack[self.stack.len() - num_results..];

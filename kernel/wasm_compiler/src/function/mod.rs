@@ -13,6 +13,7 @@ mod call;
 mod complexity;
 mod control;
 mod memory;
+mod metering;
 mod numeric;
 mod rounding;
 mod simd;
@@ -61,6 +62,7 @@ pub(crate) struct FunctionTranslator<'a, 'b> {
     branch_args: Vec<BlockArg>,
     complexity: Complexity,
     vectors: VectorState,
+    metering: metering::Metering,
 }
 
 impl<'a, 'b> FunctionTranslator<'a, 'b> {
@@ -144,16 +146,20 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             branch_args: Vec::new(),
             complexity: Complexity::default(),
             vectors: VectorState::new(compiler.settings().cpu),
+            metering: metering::Metering::default(),
         };
         translator.declare_locals(ty, &arguments, body)?;
         translator.begin_function(ty);
+        translator.meter_entry();
         let name = || env.name_of(Job::Function(index));
         let mut operators = OperatorsReader::new(reader);
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
             validator.op(offset, &operator)?;
             translator.builder.set_srcloc(SourceLoc::new(offset as u32));
+            translator.meter_before(&operator);
             translator.operator(&operator, offset)?;
+            translator.meter_after(&operator);
             translator.complexity.check(translator.builder.func, &name)?;
         }
         operators.finish()?;

@@ -3,9 +3,10 @@
 //! Each function gets the context of the calling instance, whose store it then has for itself: the code that could use
 //! it otherwise waits for the function to return. A failure is left pending in the store and told by the result.
 
-use super::{InstancePtr, checked_elements, checked_range};
+use super::{InstancePtr, WaitResult, checked_elements, checked_range};
+use crate::Result;
+use crate::interrupt::in_pieces;
 use crate::store::StoreOpaque;
-use crate::{Error, Result};
 use core::arch::asm;
 use core::time::Duration;
 use wasm_artifact::builtins::{NUMBER_TRAPPED, VMBuiltins};
@@ -29,6 +30,8 @@ pub(crate) static BUILTINS: VMBuiltins = VMBuiltins {
     memory_atomic_wait32,
     memory_atomic_wait64,
     raise,
+    out_of_fuel,
+    new_epoch,
 };
 
 /// The caller and its store.
@@ -43,21 +46,39 @@ unsafe fn caller<'a>(context: *mut VMContext) -> (InstancePtr, &'a mut StoreOpaq
     }
 }
 
-/// Leaves a failure pending in the store.
-fn succeeded(store: &mut StoreOpaque, result: Result<(), Trap>) -> bool {
-    match result {
+/// Does the work of a builtin for the instance that calls, and tells whether it succeeded; a failure is left pending.
+///
+/// # Safety
+/// `context` must be the context of an instance whose code is calling.
+#[inline]
+unsafe fn succeeded(
+    context: *mut VMContext,
+    work: impl FnOnce(InstancePtr, &mut StoreOpaque) -> Result<()>,
+) -> bool {
+    // SAFETY: by the caller.
+    let (instance, store) = unsafe { caller(context) };
+    match store.check_interrupted().and_then(|()| work(instance, store)) {
         Ok(()) => true,
-        Err(trap) => {
-            store.set_pending(Error::from(trap));
+        Err(error) => {
+            store.set_pending(error);
             false
         }
     }
 }
 
-/// Tells the result of a growth.
-fn grown(store: &mut StoreOpaque, result: Result<Option<u64>>) -> i64 {
-    match result {
-        Ok(Some(old)) => old as i64,
+/// As [`succeeded`], for work that gives a number; or -1, if it is `None`.
+///
+/// # Safety
+/// As for [`succeeded`].
+#[inline]
+unsafe fn number(
+    context: *mut VMContext,
+    work: impl FnOnce(InstancePtr, &mut StoreOpaque) -> Result<Option<u64>>,
+) -> i64 {
+    // SAFETY: by the caller.
+    let (instance, store) = unsafe { caller(context) };
+    match store.check_interrupted().and_then(|()| work(instance, store)) {
+        Ok(Some(number)) => number as i64,
         Ok(None) => -1,
         Err(error) => {
             store.set_pending(error);
@@ -66,23 +87,10 @@ fn grown(store: &mut StoreOpaque, result: Result<Option<u64>>) -> i64 {
     }
 }
 
-/// Tells a number, or leaves a trap pending in the store.
-fn number(store: &mut StoreOpaque, result: Result<u32, Trap>) -> i64 {
-    match result {
-        Ok(number) => number.into(),
-        Err(trap) => {
-            store.set_pending(Error::from(trap));
-            NUMBER_TRAPPED
-        }
-    }
-}
-
 unsafe extern "C-unwind" fn memory_grow(context: *mut VMContext, memory: u32, delta: u64) -> i64 {
     // SAFETY: compiled code calls with its context and an index of its module.
     unsafe {
-        let (instance, store) = caller(context);
-        let result = store.grow_memory(instance.memory(MemoryIndex(memory)), delta);
-        grown(store, result)
+        number(context, |instance, store| store.grow_memory(instance.memory(MemoryIndex(memory)), delta))
     }
 }
 
@@ -96,16 +104,18 @@ unsafe extern "C-unwind" fn memory_copy(
 ) -> bool {
     // SAFETY: compiled code calls with its context and indices of its module; the ranges are checked.
     unsafe {
-        let (instance, store) = caller(context);
-        let to = instance.memory(MemoryIndex(dst_memory)).as_ref();
-        let from = instance.memory(MemoryIndex(src_memory)).as_ref();
-        let dst = checked_range(to.bytes(), dst, len);
-        let src = checked_range(from.bytes(), src, len);
-        let (Some(dst), Some(src)) = (dst, src) else {
-            return succeeded(store, Err(Trap::MemoryOutOfBounds));
-        };
-        to.copy_from(dst, from, src, len as usize);
-        true
+        succeeded(context, |instance, store| {
+            let to = instance.memory(MemoryIndex(dst_memory)).as_ref();
+            let from = instance.memory(MemoryIndex(src_memory)).as_ref();
+            let dst = checked_range(to.bytes(), dst, len).ok_or(Trap::MemoryOutOfBounds)?;
+            let src = checked_range(from.bytes(), src, len).ok_or(Trap::MemoryOutOfBounds)?;
+            // What is read must not have been written before.
+            let backwards = dst.cast_const() > src.cast_const();
+            in_pieces(store, len as usize, 1, backwards, |piece| {
+                to.copy_from(dst.add(piece.start), from, src.add(piece.start), piece.len());
+            })?;
+            Ok(())
+        })
     }
 }
 
@@ -118,13 +128,14 @@ unsafe extern "C-unwind" fn memory_fill(
 ) -> bool {
     // SAFETY: compiled code calls with its context and an index of its module; the range is checked.
     unsafe {
-        let (instance, store) = caller(context);
-        let memory = instance.memory(MemoryIndex(memory)).as_ref();
-        let Some(dst) = checked_range(memory.bytes(), dst, len) else {
-            return succeeded(store, Err(Trap::MemoryOutOfBounds));
-        };
-        memory.fill(dst, value as u8, len as usize);
-        true
+        succeeded(context, |instance, store| {
+            let memory = instance.memory(MemoryIndex(memory)).as_ref();
+            let dst = checked_range(memory.bytes(), dst, len).ok_or(Trap::MemoryOutOfBounds)?;
+            in_pieces(store, len as usize, 1, false, |piece| {
+                memory.fill(dst.add(piece.start), value as u8, piece.len());
+            })?;
+            Ok(())
+        })
     }
 }
 
@@ -138,9 +149,10 @@ unsafe extern "C-unwind" fn memory_init(
 ) -> bool {
     // SAFETY: compiled code calls with its context and indices of its module.
     unsafe {
-        let (instance, store) = caller(context);
-        let memory = instance.memory(MemoryIndex(memory));
-        succeeded(store, instance.init_memory(memory, DataIndex(data), dst, src, len))
+        succeeded(context, |instance, store| {
+            let memory = instance.memory(MemoryIndex(memory));
+            Ok(instance.init_memory(store, memory, DataIndex(data), dst, src, len)?)
+        })
     }
 }
 
@@ -152,9 +164,7 @@ unsafe extern "C-unwind" fn data_drop(context: *mut VMContext, data: u32) {
 unsafe extern "C-unwind" fn table_grow(context: *mut VMContext, table: u32, delta: u64, init: u64) -> i64 {
     // SAFETY: compiled code calls with its context and an index of its module.
     unsafe {
-        let (instance, store) = caller(context);
-        let result = store.grow_table(instance.table(TableIndex(table)), delta, init);
-        grown(store, result)
+        number(context, |instance, store| store.grow_table(instance.table(TableIndex(table)), delta, init))
     }
 }
 
@@ -167,14 +177,14 @@ unsafe extern "C-unwind" fn table_fill(
 ) -> bool {
     // SAFETY: compiled code calls with its context and an index of its module.
     unsafe {
-        let (instance, store) = caller(context);
-        let mut table = instance.table(TableIndex(table));
-        let elements = table.as_mut().elements_mut();
-        let Some(range) = checked_elements(elements.len(), dst, len) else {
-            return succeeded(store, Err(Trap::TableOutOfBounds));
-        };
-        elements[range].fill(value);
-        true
+        succeeded(context, |instance, store| {
+            let mut table = instance.table(TableIndex(table));
+            let elements = table.as_mut().elements_mut();
+            let range = checked_elements(elements.len(), dst, len).ok_or(Trap::TableOutOfBounds)?;
+            let elements = &mut elements[range];
+            in_pieces(store, elements.len(), size_of::<u64>(), false, |piece| elements[piece].fill(value))?;
+            Ok(())
+        })
     }
 }
 
@@ -188,10 +198,11 @@ unsafe extern "C-unwind" fn table_copy(
 ) -> bool {
     // SAFETY: compiled code calls with its context and indices of its module.
     unsafe {
-        let (instance, store) = caller(context);
-        let (dst_table, src_table) =
-            (instance.table(TableIndex(dst_table)), instance.table(TableIndex(src_table)));
-        succeeded(store, crate::table::copy(dst_table, dst, src_table, src, len))
+        succeeded(context, |instance, store| {
+            let to = instance.table(TableIndex(dst_table));
+            let from = instance.table(TableIndex(src_table));
+            Ok(crate::table::copy(store, to, dst, from, src, len)?)
+        })
     }
 }
 
@@ -205,9 +216,10 @@ unsafe extern "C-unwind" fn table_init(
 ) -> bool {
     // SAFETY: compiled code calls with its context and indices of its module.
     unsafe {
-        let (instance, store) = caller(context);
-        let table = instance.table(TableIndex(table));
-        succeeded(store, instance.init_table(table, ElemIndex(elem), dst, src, len))
+        succeeded(context, |instance, store| {
+            let table = instance.table(TableIndex(table));
+            Ok(instance.init_table(store, table, ElemIndex(elem), dst, src, len)?)
+        })
     }
 }
 
@@ -224,9 +236,10 @@ unsafe extern "C-unwind" fn memory_atomic_notify(
 ) -> i64 {
     // SAFETY: compiled code calls with its context and an index of its module.
     unsafe {
-        let (instance, store) = caller(context);
-        let result = instance.memory(MemoryIndex(memory)).as_ref().atomic_notify(addr, count);
-        number(store, result)
+        number(context, |instance, _| {
+            let memory = instance.memory(MemoryIndex(memory)).as_ref();
+            Ok(Some(memory.atomic_notify(addr, count)?.into()))
+        })
     }
 }
 
@@ -239,9 +252,10 @@ unsafe extern "C-unwind" fn memory_atomic_wait32(
 ) -> i64 {
     // SAFETY: compiled code calls with its context and an index of its module.
     unsafe {
-        let (instance, store) = caller(context);
-        let memory = instance.memory(MemoryIndex(memory)).as_ref();
-        number(store, memory.atomic_wait32(addr, expected, as_duration(timeout)).map(|result| result as u32))
+        number(context, |instance, store| {
+            let memory = instance.memory(MemoryIndex(memory)).as_ref();
+            waited(store, timeout, |timeout| memory.atomic_wait32(addr, expected, timeout))
+        })
     }
 }
 
@@ -254,15 +268,40 @@ unsafe extern "C-unwind" fn memory_atomic_wait64(
 ) -> i64 {
     // SAFETY: compiled code calls with its context and an index of its module.
     unsafe {
-        let (instance, store) = caller(context);
-        let memory = instance.memory(MemoryIndex(memory)).as_ref();
-        number(store, memory.atomic_wait64(addr, expected, as_duration(timeout)).map(|result| result as u32))
+        number(context, |instance, store| {
+            let memory = instance.memory(MemoryIndex(memory)).as_ref();
+            waited(store, timeout, |timeout| memory.atomic_wait64(addr, expected, timeout))
+        })
+    }
+}
+
+/// Waits, but not past the deadline of the store.
+fn waited(
+    store: &StoreOpaque,
+    timeout: u64,
+    wait: impl FnOnce(Option<Duration>) -> Result<WaitResult, Trap>,
+) -> Result<Option<u64>> {
+    let timeout = as_duration(timeout);
+    let time_left = store.time_left().filter(|left| timeout.is_none_or(|timeout| *left < timeout));
+    match wait(time_left.or(timeout))? {
+        WaitResult::TimedOut if time_left.is_some() => Err(Trap::Interrupt.into()),
+        result => Ok(Some(result as u64)),
     }
 }
 
 /// A timeout as wasm gives it: nanoseconds, of which a negative number (of 64 bits, signed) means for ever.
 fn as_duration(timeout: u64) -> Option<Duration> {
     (timeout as i64 >= 0).then(|| Duration::from_nanos(timeout))
+}
+
+unsafe extern "C-unwind" fn out_of_fuel(context: *mut VMContext) -> bool {
+    // SAFETY: compiled code calls with its context.
+    unsafe { succeeded(context, |_, store| store.refuel()) }
+}
+
+unsafe extern "C-unwind" fn new_epoch(context: *mut VMContext) -> bool {
+    // SAFETY: compiled code calls with its context.
+    unsafe { succeeded(context, |_, store| store.new_epoch()) }
 }
 
 /// Goes to the landing pad of the innermost activation. The frames in between are this function's, which owns

@@ -2,6 +2,7 @@
 
 use super::{BUILTINS, MemoryInst, SharedHandle, TableInst};
 use crate::error::OutOfMemory;
+use crate::interrupt;
 use crate::store::StoreOpaque;
 use crate::{Module, Result};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
@@ -152,12 +153,12 @@ impl InstanceBox {
                     .write(VMGlobalImport { from });
             }
             this.make_func_refs(module);
-            this.make_memories(inner, module)?;
+            this.make_memories(inner, module, &*store)?;
             for (index, global) in (0..).zip(&declared.globals) {
                 let value = this.evaluate(&global.init);
                 this.field::<ValRaw>(offsets.global(DefinedGlobalIndex(index))).write(value);
             }
-            this.make_tables(inner, module)?;
+            this.make_tables(inner, module, &*store)?;
         }
         Ok(instance)
     }
@@ -321,7 +322,13 @@ impl InstancePtr {
         }
     }
 
-    unsafe fn make_memories(self, inner: &mut InstanceInner, module: &Module) -> Result<()> {
+    unsafe fn make_memories(
+        self,
+        inner: &mut InstanceInner,
+        module: &Module,
+        store: &StoreOpaque,
+    ) -> Result<()> {
+        let proceed = &mut || !store.must_stop();
         let declared = module.declared();
         let count = declared.memories.len();
         inner
@@ -332,14 +339,14 @@ impl InstancePtr {
             let offset = module.offsets().memory(DefinedMemoryIndex(index));
             let mut made = if memory.ty.shared {
                 crate::shared_memory::check_enabled(module.engine())?;
-                let made = MemoryInst::of_shared(SharedHandle::new(memory.ty, memory.plan)?)?;
+                let made = MemoryInst::of_shared(SharedHandle::new(memory.ty, memory.plan, proceed)?)?;
                 let from = made.definition().as_ptr();
                 // SAFETY: compiled code looks for this at that offset in the context, where there is room for it.
                 unsafe { self.field::<VMMemoryImport>(offset).write(VMMemoryImport { from }) };
                 made
             } else {
                 // SAFETY: the definition is in the context, which lives as long as the instance that owns the memory.
-                unsafe { MemoryInst::new(memory.ty, memory.plan, NonNull::new(self.field(offset)))? }
+                unsafe { MemoryInst::new(memory.ty, memory.plan, NonNull::new(self.field(offset)), proceed)? }
             };
             if let Some(image) = &memory.image {
                 let start = image.data_offset as usize;
@@ -348,7 +355,10 @@ impl InstancePtr {
                 let target =
                     target.ok_or_else(|| crate::format_err!("memory image outside of its memory"))?;
                 // SAFETY: the range was checked, and nobody else knows of the memory yet.
-                unsafe { target.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
+                interrupt::in_pieces(store, data.len(), 1, false, |piece| unsafe {
+                    let data = &data[piece.clone()];
+                    target.add(piece.start).copy_from_nonoverlapping(data.as_ptr(), data.len());
+                })?;
             }
             inner.memories.push(NonNull::from(&mut *made));
             inner.own_memories.push(made);
@@ -356,7 +366,12 @@ impl InstancePtr {
         Ok(())
     }
 
-    unsafe fn make_tables(self, inner: &mut InstanceInner, module: &Module) -> Result<()> {
+    unsafe fn make_tables(
+        self,
+        inner: &mut InstanceInner,
+        module: &Module,
+        store: &StoreOpaque,
+    ) -> Result<()> {
         let declared = module.declared();
         let count = declared.tables.len();
         inner
@@ -369,7 +384,7 @@ impl InstancePtr {
             // the context, which lives as long as the instance that owns the table.
             let mut made = unsafe {
                 let init = self.evaluate_reference(&table.init);
-                TableInst::new(table.ty, init, definition)?
+                TableInst::new(table.ty, init, definition, &mut || !store.must_stop())?
             };
             inner.tables.push(NonNull::from(&mut *made));
             inner.own_tables.push(made);
@@ -409,6 +424,7 @@ impl InstancePtr {
     /// Copies `len` elements from `start` of segment `elem` to `dst` of `table`.
     pub(crate) unsafe fn init_table(
         self,
+        store: &StoreOpaque,
         mut table: NonNull<TableInst>,
         elem: ElemIndex,
         dst: u64,
@@ -430,21 +446,24 @@ impl InstancePtr {
         if from.is_empty() {
             return Ok(());
         }
-        match &segment.items {
-            ElemItems::Functions(functions) => {
-                for (element, function) in elements.iter_mut().zip(&functions[from]) {
-                    // SAFETY: the instance is complete.
-                    *element = unsafe { self.func_ref(*function) }.as_ptr() as u64;
+        interrupt::in_pieces(store, from.len(), size_of::<u64>(), false, |piece| {
+            let from = from.start + piece.start..from.start + piece.end;
+            let elements = elements[piece].iter_mut();
+            match &segment.items {
+                ElemItems::Functions(functions) => {
+                    for (element, function) in elements.zip(&functions[from]) {
+                        // SAFETY: the instance is complete.
+                        *element = unsafe { self.func_ref(*function) }.as_ptr() as u64;
+                    }
+                }
+                ElemItems::Expressions(expressions) => {
+                    for (element, expression) in elements.zip(&expressions[from]) {
+                        // SAFETY: the instance is complete.
+                        *element = unsafe { self.evaluate_reference(expression) };
+                    }
                 }
             }
-            ElemItems::Expressions(expressions) => {
-                for (element, expression) in elements.iter_mut().zip(&expressions[from]) {
-                    // SAFETY: the instance is complete.
-                    *element = unsafe { self.evaluate_reference(expression) };
-                }
-            }
-        }
-        Ok(())
+        })
     }
 
     pub(crate) unsafe fn drop_elem(self, elem: ElemIndex) {
@@ -455,6 +474,7 @@ impl InstancePtr {
     /// Copies `len` bytes from `start` of segment `data` to `dst` of `memory`.
     pub(crate) unsafe fn init_memory(
         self,
+        store: &StoreOpaque,
         memory: NonNull<MemoryInst>,
         data: DataIndex,
         dst: u64,
@@ -469,9 +489,11 @@ impl InstancePtr {
         let from =
             super::checked_elements(bytes.len(), start.into(), len.into()).ok_or(Trap::MemoryOutOfBounds)?;
         let to = super::checked_range(memory.bytes(), dst, len.into()).ok_or(Trap::MemoryOutOfBounds)?;
-        // SAFETY: both ranges were checked; an artifact is never in a linear memory.
-        unsafe { memory.write(to, &bytes[from]) };
-        Ok(())
+        let bytes = &bytes[from];
+        interrupt::in_pieces(store, bytes.len(), 1, false, |piece| {
+            // SAFETY: both ranges were checked; an artifact is never in a linear memory.
+            unsafe { memory.write(to.add(piece.start), &bytes[piece]) };
+        })
     }
 
     pub(crate) unsafe fn drop_data(self, data: DataIndex) {
@@ -482,11 +504,11 @@ impl InstancePtr {
     /// Applies the active segments, in their order, and drops them and the declared ones.
     ///
     /// # Errors
-    /// Ends with the first segment that does not fit; those before it stay.
+    /// Ends with the first segment that does not fit, or when the store's deadline has passed; what came before stays.
     ///
     /// # Safety
     /// The instance must be complete and belong to its store, and nobody else use it meanwhile.
-    pub(crate) unsafe fn apply_segments(self) -> Result<(), Trap> {
+    pub(crate) unsafe fn apply_segments(self, store: &StoreOpaque) -> Result<(), Trap> {
         // SAFETY: by the caller, for all of it.
         unsafe {
             let declared = self.expect_module().declared();
@@ -498,7 +520,7 @@ impl InstancePtr {
                             ElemItems::Expressions(expressions) => expressions.len(),
                         };
                         let offset = self.evaluate(offset).i32 as u32;
-                        self.init_table(self.table(*table), index, offset.into(), 0, count as u32)?;
+                        self.init_table(store, self.table(*table), index, offset.into(), 0, count as u32)?;
                         self.drop_elem(index);
                     }
                     ElemMode::Declared => self.drop_elem(index),
@@ -510,7 +532,7 @@ impl InstancePtr {
                     module::DataMode::Active { memory, offset } => {
                         let offset = self.evaluate(offset).i32 as u32;
                         let len = segment.data.end - segment.data.start;
-                        self.init_memory(self.memory(*memory), index, offset.into(), 0, len)?;
+                        self.init_memory(store, self.memory(*memory), index, offset.into(), 0, len)?;
                         self.drop_data(index);
                     }
                     module::DataMode::InImage => self.drop_data(index),

@@ -3,6 +3,7 @@
 use super::racy;
 use super::shared::{SharedHandle, WaitResult, checked_atomic_address};
 use crate::error::try_box;
+use crate::interrupt;
 use crate::{MemoryType, Result, format_err};
 use alloc::boxed::Box;
 use core::ptr::NonNull;
@@ -26,8 +27,13 @@ enum Space {
     Shared(SharedHandle),
 }
 
-/// Reserves address space for a memory of this type and commits its minimum size, which is returned in bytes.
-pub(super) fn make_space(ty: &types::MemoryType, plan: &MemoryPlan) -> Result<(Reservation, usize)> {
+/// Reserves address space for a memory of this type and commits its minimum size, which is returned in bytes. Gives up if `proceed`,
+/// which is asked every few milliseconds, says no.
+pub(super) fn make_space(
+    ty: &types::MemoryType,
+    plan: &MemoryPlan,
+    proceed: &mut dyn FnMut() -> bool,
+) -> Result<(Reservation, usize)> {
     let too_large = || format_err!("memory minimum size of {} pages exceeds memory limits", ty.limits.min);
     let space = plan.reservation.checked_add(plan.guard).and_then(|bytes| usize::try_from(bytes).ok());
     let minimum = usize::try_from(ty.min_bytes()).map_err(|_| too_large())?;
@@ -35,13 +41,15 @@ pub(super) fn make_space(ty: &types::MemoryType, plan: &MemoryPlan) -> Result<(R
         return Err(too_large());
     }
     let mut space = Reservation::new(space.ok_or_else(too_large)?)?;
-    space.commit(0, minimum)?;
+    if !space.commit_in_steps(0, minimum, proceed)? {
+        return Err(interrupt::stopped());
+    }
     Ok((space, minimum))
 }
 
 impl MemoryInst {
     /// Makes a memory of its minimum size, which is not shared. `definition` is where compiled code expects to find it; if
-    /// `None`, the memory brings its own.
+    /// `None`, the memory brings its own. `proceed` is asked now and then; if it says no, that is an error.
     ///
     /// # Safety
     /// `definition` must be valid, for writes too, as long as the memory exists.
@@ -49,9 +57,10 @@ impl MemoryInst {
         ty: types::MemoryType,
         plan: MemoryPlan,
         definition: Option<NonNull<VMMemoryDefinition>>,
+        proceed: &mut dyn FnMut() -> bool,
     ) -> Result<Box<Self>> {
         debug_assert!(!ty.shared);
-        let (space, minimum) = make_space(&ty, &plan)?;
+        let (space, minimum) = make_space(&ty, &plan, proceed)?;
         let content = VMMemoryDefinition { base: space.as_ptr(), current_length: AtomicUsize::new(minimum) };
         let (definition, own) = match definition {
             Some(definition) => {
@@ -128,16 +137,24 @@ impl MemoryInst {
     /// has another size than `old` by now.
     ///
     /// # Errors
-    /// Fails if that is more than the type or the reservation allow, or memory runs out.
-    pub(crate) fn grow_from(&mut self, old: usize, new: usize) -> Result<bool> {
+    /// Fails if that is more than the type or the reservation allow, or memory runs out; with [`Trap::Interrupt`] if
+    /// `proceed`, which is asked every few milliseconds, says no.
+    pub(crate) fn grow_from(
+        &mut self,
+        old: usize,
+        new: usize,
+        proceed: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
         let (space, plan) = match &mut self.space {
             Space::Own { space, plan, .. } => (space, plan),
-            Space::Shared(shared) => return shared.grow_from(old, new),
+            Space::Shared(shared) => return shared.grow_from(old, new, proceed),
         };
         if new as u64 > self.ty.max_bytes() || new as u64 > plan.reservation {
             return Err(format_err!("Memory maximum size exceeded"));
         }
-        space.commit(old, new - old)?;
+        if !space.commit_in_steps(old, new - old, proceed)? {
+            return Err(Trap::Interrupt.into());
+        }
         // SAFETY: valid as long as the memory exists.
         unsafe { (*self.definition.as_ptr()).current_length.store(new, Ordering::Relaxed) };
         Ok(true)

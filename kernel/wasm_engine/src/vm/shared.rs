@@ -85,8 +85,14 @@ impl SharedInst {
     /// than `old` by now.
     ///
     /// # Errors
-    /// Fails if that is more than the type or the reservation allow, or memory runs out.
-    pub(crate) fn grow_from(&self, old: usize, new: usize) -> Result<bool> {
+    /// Fails if that is more than the type or the reservation allow, or memory runs out; with [`Trap::Interrupt`] if
+    /// `proceed`, which is asked every few milliseconds, says no.
+    pub(crate) fn grow_from(
+        &self,
+        old: usize,
+        new: usize,
+        proceed: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
         let mut space = self.space.lock();
         if self.byte_size() != old {
             return Ok(false);
@@ -94,7 +100,9 @@ impl SharedInst {
         if new as u64 > self.ty.max_bytes() || new as u64 > self.plan.reservation {
             return Err(format_err!("Memory maximum size exceeded"));
         }
-        space.commit(old, new - old)?;
+        if !space.commit_in_steps(old, new - old, proceed)? {
+            return Err(Trap::Interrupt.into());
+        }
         // After the pages are there: who sees the length may access them.
         self.definition.current_length.store(new, Ordering::SeqCst);
         Ok(true)
@@ -176,9 +184,13 @@ impl SharedHandle {
     /// Makes a shared memory of its minimum size, filled with zeros.
     ///
     /// # Errors
-    /// Fails if memory or address space runs out.
-    pub(crate) fn new(ty: types::MemoryType, plan: MemoryPlan) -> Result<Self> {
-        let (space, minimum) = make_space(&ty, &plan)?;
+    /// Fails if memory or address space runs out, or `proceed`, which is asked every few milliseconds, says no.
+    pub(crate) fn new(
+        ty: types::MemoryType,
+        plan: MemoryPlan,
+        proceed: &mut dyn FnMut() -> bool,
+    ) -> Result<Self> {
+        let (space, minimum) = make_space(&ty, &plan, proceed)?;
         let definition =
             VMMemoryDefinition { base: space.as_ptr(), current_length: AtomicUsize::new(minimum) };
         let reserved = space.len();

@@ -1,15 +1,19 @@
 //! Tables: vectors of references.
 
 use crate::error::{OutOfMemory, try_box};
+use crate::interrupt;
 use crate::{RefType, Result, TableType, format_err};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use wasm_artifact::types;
 use wasm_artifact::vmctx::VMTableDefinition;
+use wasm_artifact::{Trap, types};
 
 /// The most elements a table may have: what browsers allow as well. A table takes 8 bytes of the host's heap for each.
 pub(crate) const MAX_ELEMENTS: u64 = 10_000_000;
+
+/// How many elements a table grows by between two looks whether to go on: 256 KiB.
+const GROWTH_STEP: usize = 32 << 10;
 
 /// A table of a store, at a fixed address for as long as the store lives; its elements are not.
 pub(crate) struct TableInst {
@@ -31,6 +35,7 @@ impl TableInst {
         ty: types::TableType,
         init: u64,
         definition: Option<NonNull<VMTableDefinition>>,
+        proceed: &mut dyn FnMut() -> bool,
     ) -> Result<Box<Self>> {
         if ty.limits.min > MAX_ELEMENTS {
             return Err(format_err!("table minimum size of {} elements exceeds table limits", ty.limits.min));
@@ -48,7 +53,9 @@ impl TableInst {
             }
         };
         let mut table = try_box(Self { definition, _own: own, elements: Vec::new(), ty })?;
-        table.grow_to(ty.limits.min, init)?;
+        if let Err(error) = table.grow_to(ty.limits.min, init, proceed) {
+            return Err(if error.is::<Trap>() { interrupt::stopped() } else { error });
+        }
         Ok(table)
     }
 
@@ -89,16 +96,25 @@ impl TableInst {
     /// Grows to `size` elements, not fewer than it has, and sets the new ones to `init`.
     ///
     /// # Errors
-    /// Fails if that is more than its type or [`MAX_ELEMENTS`] allows, or memory runs out.
-    pub(crate) fn grow_to(&mut self, size: u64, init: u64) -> Result<()> {
+    /// Fails if that is more than its type or [`MAX_ELEMENTS`] allows, or memory runs out; with [`Trap::Interrupt`] if
+    /// `proceed`, which is asked now and then, says no.
+    pub(crate) fn grow_to(&mut self, size: u64, init: u64, proceed: &mut dyn FnMut() -> bool) -> Result<()> {
         if size > MAX_ELEMENTS || self.ty.limits.max.is_some_and(|max| size > max) {
             return Err(format_err!("Table maximum size exceeded"));
         }
         // At most `MAX_ELEMENTS`.
         let size = size as usize;
-        let additional = size - self.elements.len();
+        let (old, mut grown) = (self.elements.len(), true);
+        let additional = size - old;
         self.elements.try_reserve(additional).map_err(|_| OutOfMemory::new(additional * size_of::<u64>()))?;
-        self.elements.resize(size, init);
+        while grown && self.elements.len() < size {
+            let next = (self.elements.len() + GROWTH_STEP).min(size);
+            self.elements.resize(next, init);
+            grown = next == size || proceed();
+        }
+        if !grown {
+            self.elements.truncate(old);
+        }
         // SAFETY: valid as long as the table exists; compiled code of the store does not run while we do.
         unsafe {
             self.definition.write(VMTableDefinition {
@@ -106,7 +122,7 @@ impl TableInst {
                 current_elements: self.elements.len(),
             });
         }
-        Ok(())
+        if grown { Ok(()) } else { Err(Trap::Interrupt.into()) }
     }
 }
 
