@@ -232,8 +232,18 @@ pub(crate) fn kills_in_host_functions_that_wait() {
             ("wait queue", Box::new(move || of_queue.wait_until(|| None))),
             ("mutex", Box::new(move || drop(of_mutex.lock()))),
             ("full channel", Box::new(move || full.send(2).expect("somebody could read it"))),
-            ("empty channel", Box::new(move || drop(receiver.receive()))),
-            ("standard input", Box::new(move || drop(reader.read(&mut [0])))),
+            (
+                "empty channel",
+                Box::new(move || {
+                    let _ = receiver.receive();
+                }),
+            ),
+            (
+                "standard input",
+                Box::new(move || {
+                    let _ = reader.read(&mut [0]);
+                }),
+            ),
             ("join", Box::new(move || drop(joined.join()))),
             ("waker", Box::new(|| waker::new_waker().1.block())),
         ]);
