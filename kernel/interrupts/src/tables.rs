@@ -106,7 +106,8 @@ impl CpuTables {
             DS::set_reg(self.data);
             ES::set_reg(self.data);
             load_tss(self.task_state);
-            (*(&raw const IDT)).load_unsafe();
+            let idt = &raw const IDT;
+            (*idt).load_unsafe();
         }
     }
 }
