@@ -158,8 +158,8 @@ fn enter(mut caller: Caller<'_, State>, depth: i32) -> Result<i32> {
             Ok(unsafe { black_box(behind).read_volatile() }.into())
         }
         Action::Overflow(size) => Ok(match size {
-            ..1000 => use_up::<8>(1),
-            ..100_000 => use_up::<20_000>(1),
+            0..1000 => use_up::<8>(1),
+            1000..100_000 => use_up::<20_000>(1),
             _ => use_up::<200_000>(1),
         } as i32),
         Action::Descend => unreachable!("handled above"),

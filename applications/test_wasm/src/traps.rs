@@ -259,7 +259,7 @@ pub(crate) fn start_function() {
 
 pub(crate) fn files_and_lines() {
     let mut guest = Guest::new("test_lines");
-    assert_eq!(guest.int("outer", &[1]).expect("it is not 7"), (2 * 3 * 2 ^ 1) + 2);
+    assert_eq!(guest.int("outer", &[1]).expect("it is not 7"), ((2 * 3 * 2) ^ 1) + 2);
     let error = guest.int("outer", &[6]).expect_err("it is 7");
     assert_eq!(functions_in(&error), ["middle", "outer"]);
     let text = format!("{error:?}");

@@ -7,9 +7,9 @@
 //!    stack, as if the faulting instruction had called it, which prints what happened and unwinds the task, so that what it
 //!    owns is dropped. The exit value is `Killed(Exception(vector))`, and the kernel goes on.
 //!
-//! A task whose stack is used up is unwound from a caller that had more room; one whose stack pointer is nonsense ends from
-//! a spare stack, and what it owns is lost. A fault in an interrupt handler, in an exception handler, or before there are
-//! tasks, and double faults, stop the CPU with a message.
+//! A task whose stack is used up is unwound from a caller that had more room, and so is one whose stack pointer is nonsense but
+//! not its frame pointer. With neither, it ends from a spare stack, and what it owns is lost. A fault in an interrupt handler, in
+//! an exception handler, or before there are tasks, and double faults, stop the CPU with a message.
 //!
 //! # Relies on
 //! `interrupts::init`, and `panic_wrapper` for printing and unwinding.

@@ -107,7 +107,7 @@ impl CpuTables {
             ES::set_reg(self.data);
             load_tss(self.task_state);
             let idt = &raw const IDT;
-            (&*idt).load_unsafe();
+            (*idt).load_unsafe();
         }
     }
 }
