@@ -362,7 +362,8 @@ fn on_exception(context: &mut TrapContext<'_>) -> bool {
 /// The hook for timer ticks that find a task running that was killed, or whose alarm's time has come: runs on the interrupt stack
 /// with interrupts masked.
 fn on_tick(context: &mut TrapContext<'_>) -> bool {
-    let cause = if kill_pending() { TrapCause::Kill } else { TrapCause::Alarm };
+    // Which of the two it is: a task that was killed and unwinds may run guests that are to end as well.
+    let cause = if alarm() <= monotonic_nanos() { TrapCause::Alarm } else { TrapCause::Kill };
     ask_handler(context, cause)
 }
 

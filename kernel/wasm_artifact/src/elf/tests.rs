@@ -16,6 +16,8 @@ const HOST: Host<'static> = Host {
         memory_reservation: 4 << 30,
         memory_guard_size: 32 << 20,
         small_memory_limit: 1 << 20,
+        consume_fuel: false,
+        epoch_interruption: false,
     },
 };
 
