@@ -1,51 +1,41 @@
-//! `ps`: lists the tasks there are, with their state, the CPU that runs them, and the CPU time they have used.
+//! `ps`: lists the tasks there are, with their state, their CPU, the CPU time they have used, and the memory they have to run.
 #![no_std]
 extern crate alloc;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use app_io::{eprintln, println};
-use task::{RunState, TaskRef};
+
+const USAGE: &str = "usage: ps
+  CPU   the CPU that runs the task, ran it last, or in whose queue it waits
+  TIME  seconds for which CPUs ran it
+  MEM   KiB of its stack, thread-local storage and saved registers; not what it has allocated";
 
 /// Lists the tasks. Takes no arguments.
 pub fn main(args: Vec<String>) -> isize {
-    if !args.is_empty() {
-        eprintln!("usage: ps");
-        return 2;
+    match args.first().map(String::as_str) {
+        None => {}
+        Some("-h" | "--help") => {
+            println!("{USAGE}");
+            return 0;
+        }
+        Some(_) => {
+            eprintln!("{USAGE}");
+            return 2;
+        }
     }
-    println!("{:>5}  {:<8}  {:>3}  {:>9}  {:<4}  NAME", "ID", "STATE", "CPU", "TIME", "KIND");
-    for (id, task) in task::all_tasks() {
-        // It may have ended since the list was made.
-        let Some(task) = task.upgrade() else { continue };
-        let cpu = task.running_on_cpu().map_or("-".to_string(), |cpu| cpu.to_string());
-        let time = task::scheduler::cpu_time(&task).as_millis();
-        let time = alloc::format!("{}.{:03}", time / 1000, time % 1000);
+    println!("{:>5}  {:>3}  {:<8}  {:>10}  {:>6}  {:<4}  NAME", "ID", "CPU", "STATE", "TIME", "MEM", "KIND");
+    for task in task_list::all() {
         println!(
-            "{id:>5}  {:<8}  {cpu:>3}  {time:>9}  {:<4}  {}",
-            state_of(&task),
-            kind_of(&task),
+            "{:>5}  {:>3}  {:<8}  {:>10}  {:>6}  {:<4}  {}",
+            task.id,
+            task.cpu.map_or("-".to_string(), |cpu| cpu.to_string()),
+            task.state,
+            alloc::format!("{}.{:06}", task.cpu_time.as_secs(), task.cpu_time.subsec_micros()),
+            task.memory.div_ceil(1024),
+            task.kind,
             task.name
         );
     }
     0
-}
-
-fn state_of(task: &TaskRef) -> &'static str {
-    match task.runstate() {
-        RunState::Initing => "new",
-        RunState::Runnable if task.is_running() => "running",
-        RunState::Runnable => "ready",
-        RunState::Blocked => "blocked",
-        RunState::Exited | RunState::Reaped => "exited",
-    }
-}
-
-fn kind_of(task: &TaskRef) -> &'static str {
-    if task.is_an_idle_task {
-        "idle"
-    } else if task.is_application() {
-        "app"
-    } else {
-        "sys"
-    }
 }

@@ -116,13 +116,13 @@ fn with_input<R>(irq: u8, action: impl FnOnce(&mut IoApic, u32, u32) -> R) -> Re
     Ok(action(io_apic, index, flags))
 }
 
-/// Delivers ISA interrupt `irq` to this CPU as interrupt `vector` from now on.
+/// Delivers ISA interrupt `irq` to the boot CPU as interrupt `vector` from now on, whichever CPU asks for it.
 ///
 /// # Errors
 /// [`ApicError::NoInput`] if no I/O APIC carries it.
 pub fn route_isa_irq(irq: u8, vector: u8) -> Result<(), ApicError> {
-    let this_cpu = local_apic::apic_id();
-    with_input(irq, |io_apic, input, flags| io_apic.set_entry(input, flags | u32::from(vector), this_cpu))
+    let destination = local_apic::boot_apic_id();
+    with_input(irq, |io_apic, input, flags| io_apic.set_entry(input, flags | u32::from(vector), destination))
 }
 
 /// Stops the delivery of ISA interrupt `irq`, if it was delivered.

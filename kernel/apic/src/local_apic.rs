@@ -209,6 +209,14 @@ fn command(destination: u32, command: u32) -> bool {
     idle
 }
 
+/// The number of the boot CPU's local APIC; 0 before `init`.
+pub(crate) fn boot_apic_id() -> u32 {
+    match APIC_IDS[0].load(Ordering::Acquire) {
+        NO_APIC => 0,
+        id => id,
+    }
+}
+
 /// The number of a CPU's local APIC, if that CPU came up.
 fn apic_id_of(cpu: CpuId) -> Option<u32> {
     let id = APIC_IDS[cpu.index()].load(Ordering::Acquire);

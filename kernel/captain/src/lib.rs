@@ -65,6 +65,7 @@ pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
     irq_safety::enable_interrupts();
     phases::end_of("interrupts and tasks");
 
+    panic_entry::set_halt_hook(interrupts::stop_other_cpus);
     tlb_shootdown::init();
     if let Err(reason) = multicore_bringup::handle_ap_cores() {
         log::warn!("only the boot CPU runs tasks: {reason}");

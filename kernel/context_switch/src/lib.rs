@@ -175,6 +175,11 @@ impl ExtendedState {
         Some(ExtendedState { area, layout })
     }
 
+    /// Bytes of the area.
+    pub fn size_in_bytes(&self) -> usize {
+        self.layout.size()
+    }
+
     /// The address of the area, for [`save`] and [`restore`].
     pub fn as_ptr(&self) -> *mut u8 {
         self.area.as_ptr()

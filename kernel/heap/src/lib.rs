@@ -1,7 +1,8 @@
 //! The kernel's global allocator.
 //!
 //! Requests of up to 8 KiB are blocks of one of 32 size classes, out of slabs of 64 KiB (module `slab`);
-//! taking one and giving it back are some ten instructions each besides the lock. What is larger gets pages
+//! each CPU has a few at hand (module `at_hand`), so that taking one and giving it back are some ten instructions each besides a
+//! lock that no other CPU wants. What is larger gets pages
 //! of its own in the heap's address range, mapped when allocated and unmapped when freed, apart from a small
 //! cache (module `runs`). A block that is resized stays where it is if its class or number of pages stays,
 //! and large ones are placed apart so that most can grow in place.
@@ -21,6 +22,7 @@
 extern crate alloc;
 
 mod arena;
+mod at_hand;
 mod budget;
 mod classes;
 mod runs;
@@ -31,11 +33,13 @@ mod tests;
 pub use arena::{Arena, leave_arena, outside_arena};
 pub use budget::{Budget, Refusal};
 
-use classes::{Place, block_size, place};
+use at_hand::{AtHand, MAX_AT_A_TIME, at_a_time};
+use classes::{CLASSES, Place, block_size, place};
 use core::alloc::{GlobalAlloc, Layout};
 use core::mem;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
+use cpu::MAX_CPUS;
 use kernel_config::memory::{KERNEL_HEAP_MAX_SIZE, KERNEL_HEAP_START, PAGE_SIZE};
 use memory::{AllocatedPages, MappedPages, Mapper, PageRange, PteFlags, VirtualAddress};
 use runs::RunCache;
@@ -94,7 +98,14 @@ struct State {
 /// The allocator; there is one, which is Rust's global allocator.
 pub struct Heap {
     state: IrqSafeMutex<State>,
+    /// By CPU. A task that is moved to another CPU meanwhile uses the wrong one, which is no harm. Whoever holds one of these
+    /// locks takes no other.
+    at_hand: [OfCpu; MAX_CPUS],
 }
+
+/// A CPU's blocks, on cache lines of their own.
+#[repr(align(64))]
+struct OfCpu(IrqSafeMutex<AtHand>);
 
 /// What the heap holds, in bytes unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,20 +197,31 @@ unsafe fn mapped_pages(start: *mut u8, pages: usize) -> MappedPages {
 impl Heap {
     const fn new() -> Self {
         let state = State { slabs: Slabs::new(), cache: RunCache::new(), run_pages: 0, runs: 0 };
-        Self { state: IrqSafeMutex::new(state) }
+        let at_hand = [const { OfCpu(IrqSafeMutex::new(AtHand::new())) }; MAX_CPUS];
+        Self { state: IrqSafeMutex::new(state), at_hand }
+    }
+
+    /// The blocks at hand for this CPU.
+    #[inline(always)]
+    fn at_hand(&self) -> &IrqSafeMutex<AtHand> {
+        &self.at_hand[cpu::current_cpu().index()].0
     }
 
     fn statistics(&self) -> HeapStatistics {
+        // What a CPU has at hand is in use only to the slabs.
+        let cpus = self.at_hand.iter().map(|of_cpu| of_cpu.0.lock().statistics());
+        let (free, free_bytes) = cpus.fold((0, 0), |sum, cpu| (sum.0 + cpu.0, sum.1 + cpu.1));
         let state = self.state.lock();
         let (slabs, blocks, bytes) = state.slabs.statistics();
         HeapStatistics {
-            in_use: bytes + state.run_pages * PAGE_SIZE,
-            allocations: blocks + state.runs,
+            in_use: bytes.saturating_sub(free_bytes) + state.run_pages * PAGE_SIZE,
+            allocations: blocks.saturating_sub(free) + state.runs,
             mapped: slabs * SLAB_SIZE + (state.run_pages + state.cache.pages()) * PAGE_SIZE,
         }
     }
 
     fn trim(&self) -> usize {
+        self.give_back_all_at_hand();
         let mut given_back = 0;
         loop {
             // The lock is released before anything is unmapped.
@@ -227,15 +249,76 @@ impl Heap {
     #[inline(never)]
     fn allocate_slowly(&self, class: usize) -> *mut u8 {
         const PAGES: usize = SLAB_SIZE / PAGE_SIZE;
-        let block = self.state.lock().slabs.allocate(class);
-        if let Some(block) = block {
+        if let Some(block) = self.fetch(class) {
             return block.as_ptr();
         }
-        let Some(memory) = self.map_or_trim(PAGES, PAGES, Area::Slabs) else { return ptr::null_mut() };
+        if let Some(memory) = self.map_or_trim(PAGES, PAGES, Area::Slabs) {
+            let mut state = self.state.lock();
+            // SAFETY: the memory is new, and as large and aligned as a slab.
+            unsafe { state.slabs.add(memory, class) };
+            return state.slabs.allocate(class).map_or(ptr::null_mut(), NonNull::as_ptr);
+        }
+        // Without new memory there may be some that another CPU had at hand.
+        self.fetch(class).map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// A block out of the slabs, with a few more to be at hand.
+    fn fetch(&self, class: usize) -> Option<NonNull<u8>> {
+        let mut more = [None; MAX_AT_A_TIME];
+        let block = {
+            let mut state = self.state.lock();
+            let block = state.slabs.allocate(class)?;
+            for place in &mut more[1..at_a_time(class)] {
+                *place = state.slabs.pop(class);
+            }
+            block
+        };
+        let mut at_hand = self.at_hand().lock();
+        for block in more.into_iter().flatten() {
+            // SAFETY: the block was just taken from the slabs. Should there be too many, the next one that is freed finds out.
+            let _ = unsafe { at_hand.push(class, block) };
+        }
+        Some(block)
+    }
+
+    /// Gives some blocks back that this CPU has at hand.
+    #[cold]
+    #[inline(never)]
+    fn give_back(&self, class: usize) {
+        let mut blocks = [None; MAX_AT_A_TIME];
+        {
+            let mut at_hand = self.at_hand().lock();
+            for place in &mut blocks[..at_a_time(class)] {
+                *place = at_hand.pop(class);
+            }
+        }
+        for block in blocks.into_iter().flatten() {
+            self.give_back_block(block);
+        }
+    }
+
+    /// Gives a block back to its slab; it was at hand, and is not any more.
+    fn give_back_block(&self, block: NonNull<u8>) {
         let mut state = self.state.lock();
-        // SAFETY: the memory is new, and as large and aligned as a slab.
-        unsafe { state.slabs.add(memory, class) };
-        state.slabs.allocate(class).map_or(ptr::null_mut(), NonNull::as_ptr)
+        // SAFETY: to the slabs it is in use, and nobody uses it; nothing happens in between.
+        unsafe {
+            if state.slabs.push(block) {
+                self.after_push(state, block);
+            }
+        }
+    }
+
+    /// Gives back what all CPUs have at hand.
+    fn give_back_all_at_hand(&self) {
+        for of_cpu in &self.at_hand {
+            for class in 0..CLASSES {
+                loop {
+                    let block = of_cpu.0.lock().pop(class);
+                    let Some(block) = block else { break };
+                    self.give_back_block(block);
+                }
+            }
+        }
     }
 
     /// What follows if giving back a block has left a slab empty, or has given a full one a free block.
@@ -332,7 +415,7 @@ fn allocate(layout: Layout) -> (*mut u8, bool) {
     }
     match place(&layout) {
         Place::Slab(class) => {
-            let block = GLOBAL_ALLOCATOR.state.lock().slabs.pop(class);
+            let block = GLOBAL_ALLOCATOR.at_hand().lock().pop(class);
             let block = match block {
                 Some(block) => block.as_ptr(),
                 None => GLOBAL_ALLOCATOR.allocate_slowly(class),
@@ -356,14 +439,11 @@ unsafe fn deallocate(block: *mut u8, layout: Layout) {
     // SAFETY: the caller gives back a block of this heap, and none of those is null.
     let block = unsafe { NonNull::new_unchecked(block) };
     match place(&layout) {
-        Place::Slab(_) => {
-            let mut state = GLOBAL_ALLOCATOR.state.lock();
-            // SAFETY: the caller gives back a block of this heap that it no longer uses; nothing happens
-            // in between.
-            unsafe {
-                if state.slabs.push(block) {
-                    GLOBAL_ALLOCATOR.after_push(state, block);
-                }
+        Place::Slab(class) => {
+            // SAFETY: the caller gives back a block of this heap, of this layout's class, that it no longer uses.
+            let too_many = unsafe { GLOBAL_ALLOCATOR.at_hand().lock().push(class, block) };
+            if too_many {
+                GLOBAL_ALLOCATOR.give_back(class);
             }
         }
         // SAFETY: as above.

@@ -1,5 +1,6 @@
 //! The parts that need no mapping: classes, slabs and the cache, over the process's own memory.
 
+use crate::at_hand::{AtHand, MAX_AT_A_TIME, at_a_time};
 use crate::classes::{CLASSES, MAX_BLOCK, Place, block_size, class_of_size, place};
 use crate::runs::{MAX_CACHED_RUN, RunCache};
 use crate::slab::{SLAB_SIZE, Slabs};
@@ -65,6 +66,30 @@ impl Tested {
             }
         }
     }
+}
+
+#[test]
+fn what_is_at_hand_comes_back_and_is_bounded() {
+    let mut tested = Tested::new();
+    let mut at_hand = AtHand::new();
+    for class in 0..CLASSES {
+        assert!((1..=MAX_AT_A_TIME).contains(&at_a_time(class)));
+        assert_eq!(at_hand.pop(class), None);
+        let blocks: Vec<_> = (0..2 * at_a_time(class) + 1).map(|_| tested.allocate(class)).collect();
+        for (number, block) in blocks.iter().enumerate() {
+            // SAFETY: the block is of this class, and not used.
+            let too_many = unsafe { at_hand.push(class, *block) };
+            assert_eq!(too_many, number == 2 * at_a_time(class), "class {class}, block {number}");
+        }
+        assert_eq!(at_hand.statistics(), (blocks.len(), blocks.len() * block_size(class)));
+        for block in blocks.into_iter().rev() {
+            assert_eq!(at_hand.pop(class), Some(block));
+            tested.deallocate(block);
+        }
+        assert_eq!(at_hand.statistics(), (0, 0));
+    }
+    tested.trim();
+    assert_eq!(tested.held, 0);
 }
 
 #[test]

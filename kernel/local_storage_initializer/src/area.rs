@@ -50,6 +50,11 @@ impl<M: AreaMemory> Area<M> {
         self.memory.address() + self.thread_pointer_offset
     }
 
+    /// Bytes of memory that are committed.
+    pub(crate) fn committed_bytes(&self) -> usize {
+        self.committed
+    }
+
     /// Makes sure that `end` bytes from the thread pointer on are committed.
     pub(crate) fn commit_dynamic(&mut self, end: usize) -> Result<(), LocalStorageInitializerError> {
         let wanted = (self.thread_pointer_offset + end).next_multiple_of(PAGE_SIZE);

@@ -344,6 +344,12 @@ impl<M: AreaMemory> TlsDataImage<M> {
         self.thread_pointer
     }
 
+    /// Bytes of memory that the area occupies at present: it grows when crates with thread-local variables are loaded.
+    pub fn committed_bytes(&self) -> usize {
+        let inner = self.initializer.inner.lock();
+        inner.areas.get(self.index).and_then(Option::as_ref).map_or(0, Area::committed_bytes)
+    }
+
     /// Makes this area the current CPU's, by writing the base of `fs`.
     ///
     /// # Safety

@@ -450,12 +450,13 @@ fn shootdowns_reach_the_callback() {
     let _turn = turn();
     set_broadcast_tlb_shootdown_cb(|pages| {
         PAGES.fetch_add(pages.size_in_pages(), Ordering::Relaxed);
+        flush_translations(&pages);
     });
     let mapped = create_mapping(5 * 4096, RW).unwrap();
     assert_eq!(PAGES.load(Ordering::Relaxed), 0, "nothing was known of new pages");
     drop(mapped);
     assert!(PAGES.load(Ordering::Relaxed) >= 5);
-    set_broadcast_tlb_shootdown_cb(|_| ());
+    set_broadcast_tlb_shootdown_cb(|pages| flush_translations(&pages));
 }
 
 /// xorshift64*, seeded: the same run every time.

@@ -101,9 +101,11 @@ pub struct SymbolInfo<'a> {
 
 /// Tells `f` what lies at `address`, in loaded crates or in the base image, and returns whether anything does.
 ///
-/// For backtraces: allocates nothing and never waits. If the list of crates is locked at the moment (say, by the very code
+/// For backtraces: allocates nothing and waits for a moment at most. If the list of crates stays locked (say, by the very code
 /// that has panicked), only the base image's symbols are found. `f` runs with interrupts disabled.
 pub fn symbolize(address: usize, f: &mut dyn FnMut(&SymbolInfo<'_>)) -> bool {
+    /// Another CPU holds the lock for microseconds.
+    const ATTEMPTS: usize = 100_000;
     if let Some(base) = BASE.get()
         && base.text.contains(&address)
     {
@@ -118,7 +120,11 @@ pub fn symbolize(address: usize, f: &mut dyn FnMut(&SymbolInfo<'_>)) -> bool {
         });
         return true;
     }
-    let Some(crates) = CRATES.try_lock() else {
+    let attempt = || {
+        core::hint::spin_loop();
+        CRATES.try_lock()
+    };
+    let Some(crates) = (0..ATTEMPTS).find_map(|_| attempt()) else {
         return false;
     };
     let Some(entry) = crates.iter().find(|entry| entry.text.contains(&address)) else {

@@ -47,12 +47,12 @@ type CaptainInit = fn(Range<usize>) -> Result<Infallible, String>;
 extern "C" fn nano_core_start(magic: u32, information: usize) -> ! {
     phases::start();
     memory_functions::init();
+    cpu::init_bsp();
     logger::early_init();
     serial_port_basic::init();
     panic_entry::set_panic_output(|text| {
         let _ = logger::LastWords.write_str(text);
     });
-    cpu::init_bsp();
     exceptions_early::init();
     // SAFETY: `boot.s` hands over what the boot loader left, and its page tables map the first 4 GiB at their own addresses.
     let info = unsafe {

@@ -31,6 +31,13 @@ pub type PanicOutput = fn(&str);
 
 static HOOK: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 static OUTPUT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// A `fn()` or null.
+static HALT_HOOK: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// Makes `hook` the first thing that [`halt`] does: it stops all other CPUs. It must stay loaded.
+pub fn set_halt_hook(hook: fn()) {
+    HALT_HOOK.store(hook as *mut (), Ordering::Release);
+}
 
 /// Makes `hook` deal with every panic from now on. It must stay loaded.
 pub fn set_panic_hook(hook: PanicHook) {
@@ -72,12 +79,18 @@ pub fn print(message: core::fmt::Arguments<'_>) {
     }
 }
 
-/// Prints `message` and stops this CPU for ever, interrupts off. For what cannot be the end of a task only.
+/// Stops all CPUs, this one last, after printing `message`, interrupts off. For what cannot be the end of a task only.
 #[cfg(target_os = "theseus")]
 pub fn halt(message: core::fmt::Arguments<'_>) -> ! {
     use core::sync::atomic::AtomicBool;
 
     static HALTING: AtomicBool = AtomicBool::new(false);
+
+    let hook = HALT_HOOK.load(Ordering::Acquire);
+    // SAFETY: only `set_halt_hook` stores there, a function of this type; null is `None`.
+    if let Some(hook) = unsafe { core::mem::transmute::<*mut (), Option<fn()>>(hook) } {
+        hook();
+    }
     // The message's own formatting may panic.
     if !HALTING.swap(true, Ordering::AcqRel) {
         print(format_args!("\nkernel stopped: {message}\n"));

@@ -31,7 +31,7 @@ use core::{
 };
 
 use heap::Refusal;
-use logger::{LastWords, Sink};
+use logger::{LastWords, Lines, Sink};
 use panic_entry::Allowance;
 use task::{ExitableTaskRef, KillReason, PanicInfoOwned};
 use unwind::{FaultFrame, Frame, UnwindFailed};
@@ -178,13 +178,14 @@ pub fn report_fault(frame: &FaultFrame) {
         return;
     }
     let what = Exception::of(frame);
+    let mut lines = Lines::new();
     let _ = task::with_current_task(|task| {
-        let _ = writeln!(Sink, "task '{}' ({}) stopped by {what} at {:#x}", task.name, task.id, frame.rip);
+        let _ = writeln!(lines, "task '{}' ({}) stopped by {what} at {:#x}", task.name, task.id, frame.rip);
         let mut number = 0;
         let mut print = |address: usize| {
-            let _ = write!(Sink, "{number:5}: ");
-            let _ = stack_trace::write_location(&mut Sink, address);
-            let _ = writeln!(Sink);
+            let _ = write!(lines, "{number:5}: ");
+            let _ = stack_trace::write_location(&mut lines, address);
+            let _ = writeln!(lines);
             number += 1;
             if number < MAX_FRAMES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
@@ -219,8 +220,9 @@ pub fn note(what: fmt::Arguments<'_>) {
 /// Writes what has happened to the current task, and its stack, to the log.
 #[inline(never)]
 fn report(what: fmt::Arguments<'_>) {
-    let _ = task::with_current_task(|task| writeln!(Sink, "task '{}' ({}) {what}", task.name, task.id));
-    print_stack(&mut Sink);
+    let mut lines = Lines::new();
+    let _ = task::with_current_task(|task| writeln!(lines, "task '{}' ({}) {what}", task.name, task.id));
+    print_stack(&mut lines);
 }
 
 /// Writes the stack below the latest panic or fault.

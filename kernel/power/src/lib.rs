@@ -1,7 +1,7 @@
 //! Switching the machine off, restarting it, and ending QEMU with a status.
 //!
-//! Each of the three tries one way after the other, the proper one first, and finally halts the CPU: none of them returns.
-//! They do not wait for anything: file systems in memory have nothing to flush, and tasks just stop.
+//! Each of the three stops the other CPUs, tries one way after the other, the proper one first, and finally halts the CPU: none of
+//! them returns. They do not wait for anything: file systems in memory have nothing to flush, and tasks just stop.
 //!
 //! Port numbers and register layouts: ACPI specification 4.8.3.2 (PM1 control) and 4.8.4.6 (reset), QEMU's
 //! `hw/misc/debugexit.c` (isa-debug-exit) and `hw/char/debugcon.c` (isa-debugcon).
@@ -37,7 +37,7 @@ const RESET_CONTROL_PORT: u16 = 0xCF9;
 /// Switches the machine off.
 pub fn shutdown() -> ! {
     log::info!("switching off");
-    disable_interrupts();
+    stop_everything_else();
     switch_off();
     log::error!("this machine cannot be switched off by software: switch it off by hand");
     halt()
@@ -46,7 +46,7 @@ pub fn shutdown() -> ! {
 /// Restarts the machine.
 pub fn reboot() -> ! {
     log::info!("restarting");
-    disable_interrupts();
+    stop_everything_else();
     if let Some((register, value)) = acpi::info().and_then(|info| info.fadt).and_then(|fadt| fadt.reset) {
         write_reset(register, value);
         pause();
@@ -73,7 +73,7 @@ pub fn reboot() -> ! {
 /// The status goes to the debug console at port 0xE8. Then the machine ends: by QEMU's isa-debug-exit device, or else
 /// by being switched off.
 pub fn exit_with_status(status: u8) -> ! {
-    disable_interrupts();
+    stop_everything_else();
     // SAFETY: reading the port of a debug console changes nothing; a machine that has none has nothing at this port of the
     // range reserved for the chipset. It is written only if the console answers.
     unsafe {
@@ -87,6 +87,12 @@ pub fn exit_with_status(status: u8) -> ! {
     pause();
     switch_off();
     halt()
+}
+
+/// From here on nothing else runs, on no CPU.
+fn stop_everything_else() {
+    disable_interrupts();
+    interrupts::stop_other_cpus();
 }
 
 /// Tries all ways to switch off, and returns if none works.
@@ -172,7 +178,7 @@ fn triple_fault() -> ! {
 /// Stops this CPU for good.
 fn halt() -> ! {
     loop {
-        disable_interrupts();
+        stop_everything_else();
         hlt();
     }
 }

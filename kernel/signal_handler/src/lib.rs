@@ -18,7 +18,8 @@ extern crate alloc;
 use alloc::boxed::Box;
 use core::cell::RefCell;
 use core::fmt;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use cpu::MAX_CPUS;
 use memory::VirtualAddress;
 
 pub use interrupts::SavedRegisters;
@@ -44,8 +45,42 @@ static TRAP_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// A [`TrapHandler`] or null.
 static INTERRUPT_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
+/// How many hooks a CPU is running, on a cache line of its own.
+#[repr(align(64))]
+struct Running(AtomicU32);
+
+/// By CPU.
+static RUNNING: [Running; MAX_CPUS] = [const { Running(AtomicU32::new(0)) }; MAX_CPUS];
+
+/// Changes who is called, and waits until no CPU is in a call of who was called before.
 fn swap(slot: &AtomicPtr<()>, handler: Option<TrapHandler>) -> Option<TrapHandler> {
-    from_raw(slot.swap(handler.map_or(core::ptr::null_mut(), |handler| handler as *mut ()), Ordering::AcqRel))
+    let new = handler.map_or(core::ptr::null_mut(), |handler| handler as *mut ());
+    let former = slot.swap(new, Ordering::SeqCst);
+    if former != new && !former.is_null() {
+        // Hooks run with interrupts off and wait for nothing, so this takes microseconds. None runs on this CPU: whoever calls
+        // this is not in one.
+        for running in &RUNNING {
+            while running.0.load(Ordering::SeqCst) != 0 {
+                core::hint::spin_loop();
+            }
+        }
+    }
+    from_raw(former)
+}
+
+/// Lets `f` call the hook in `slot`, if there is one. Interrupts are off.
+#[inline]
+fn with_hook(slot: &AtomicPtr<()>, f: impl FnOnce(TrapHandler) -> bool) -> bool {
+    if slot.load(Ordering::Relaxed).is_null() {
+        return false;
+    }
+    let running = &RUNNING[cpu::current_cpu().index()].0;
+    // Before the hook is looked at: who has replaced it and sees no call here is right that there will be none of it. Nothing
+    // but this CPU changes the number.
+    running.fetch_add(1, Ordering::SeqCst);
+    let result = from_raw(slot.load(Ordering::SeqCst)).is_some_and(f);
+    running.fetch_sub(1, Ordering::Release);
+    result
 }
 
 #[inline]
@@ -54,23 +89,19 @@ fn from_raw(pointer: *mut ()) -> Option<TrapHandler> {
     (!pointer.is_null()).then(|| unsafe { core::mem::transmute::<*mut (), TrapHandler>(pointer) })
 }
 
-#[inline]
-fn load(slot: &AtomicPtr<()>) -> Option<TrapHandler> {
-    from_raw(slot.load(Ordering::Acquire))
-}
-
 /// Says who sees the exceptions #DE, #OF, #BR, #UD, #SS, #GP, #PF, #MF and #XM first, of all tasks. `None`: nobody.
-/// Returns who did so far.
+/// Returns who did so far, when no CPU is in a call of it any more.
 ///
-/// Whoever set one from a crate that can be unloaded must set `None` before that.
+/// Whoever set one from a crate that can be unloaded must set `None` before that. Not to be called by a hook.
 pub fn set_trap_handler(handler: Option<TrapHandler>) -> Option<TrapHandler> {
     swap(&TRAP_HANDLER, handler)
 }
 
 /// Says who sees the timer ticks that find a task running which was asked to end (`TaskRef::kill`), or for which
-/// `TaskRef::set_interrupt_requested` was called. `None`: nobody. Returns who did so far.
+/// `TaskRef::set_interrupt_requested` was called. `None`: nobody. Returns who did so far, when no CPU is in a call of it any
+/// more.
 ///
-/// Whoever set one from a crate that can be unloaded must set `None` before that.
+/// Whoever set one from a crate that can be unloaded must set `None` before that. Not to be called by a hook.
 pub fn set_interrupt_hook(hook: Option<TrapHandler>) -> Option<TrapHandler> {
     swap(&INTERRUPT_HOOK, hook)
 }
@@ -80,13 +111,14 @@ pub fn set_interrupt_hook(hook: Option<TrapHandler>) -> Option<TrapHandler> {
 pub fn run_trap_handler(registers: &mut SavedRegisters) -> bool {
     /// The page fault, the only exception that sets the fault address.
     const PAGE_FAULT: u64 = 14;
-    let Some(handler) = load(&TRAP_HANDLER) else { return false };
-    let fault_address = (registers.vector == PAGE_FAULT).then(interrupts::fault_address);
-    handler(&mut TrapContext {
-        vector: registers.vector as u8,
-        error_code: registers.error_code,
-        fault_address,
-        registers,
+    with_hook(&TRAP_HANDLER, |handler| {
+        let fault_address = (registers.vector == PAGE_FAULT).then(interrupts::fault_address);
+        handler(&mut TrapContext {
+            vector: registers.vector as u8,
+            error_code: registers.error_code,
+            fault_address,
+            registers,
+        })
     })
 }
 
@@ -94,11 +126,17 @@ pub fn run_trap_handler(registers: &mut SavedRegisters) -> bool {
 /// interrupt handler.
 #[inline]
 pub fn run_interrupt_hook(registers: &mut SavedRegisters) -> bool {
-    let Some(hook) = load(&INTERRUPT_HOOK) else { return false };
     if !task::with_current_task(|task| task.wants_interrupt_hook()).unwrap_or(false) {
         return false;
     }
-    hook(&mut TrapContext { vector: registers.vector as u8, error_code: 0, fault_address: None, registers })
+    with_hook(&INTERRUPT_HOOK, |hook| {
+        hook(&mut TrapContext {
+            vector: registers.vector as u8,
+            error_code: 0,
+            fault_address: None,
+            registers,
+        })
+    })
 }
 
 /// Kinds of faults.

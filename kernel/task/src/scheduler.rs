@@ -10,8 +10,8 @@
 //! * A task that becomes ready goes to its *home*, the CPU where it ran last (for a new one: the least busy). If that is busy and
 //!   another one idles, it goes there instead. A CPU that idles is interrupted, so that it looks at once.
 //! * A CPU whose queue is empty takes a task from another's queue before it idles.
-//! * A busy CPU that has tasks waiting tells an idle one at each tick, and one that has none takes one from the longest queue
-//!   now and then ([`REBALANCE_TICKS`]), so that tasks that never wait get the same time on all CPUs.
+//! * A busy CPU that has tasks waiting tells an idle one at each tick, and takes one from a longer queue than its own now and then
+//!   ([`REBALANCE_TICKS`]), so that tasks that never wait get the same time on all CPUs.
 //! * A task that is pinned stays where it is.
 //!
 //! # Tasks that were asked to end
@@ -43,7 +43,7 @@ use task_struct::{ExposedTask, RunState};
 
 /// How many timer ticks of a millisecond a task runs before the next one's turn.
 pub const TIMESLICE_TICKS: u32 = 8;
-/// After how many timer ticks a CPU on which no task waits looks for one that waits elsewhere.
+/// After how many timer ticks a CPU looks whether more tasks wait on another one than on it.
 pub const REBALANCE_TICKS: u32 = 64;
 
 /// What the scheduler knows about one CPU.
@@ -441,8 +441,8 @@ pub fn timer_tick() {
         interrupt(idle);
     }
     count_down(&cpu_queue.rebalance_in, REBALANCE_TICKS, || {
-        if waiting == 0 && !current_is_idle() {
-            rebalance(cpu);
+        if !current_is_idle() {
+            rebalance(cpu, waiting);
         }
     });
     let left = cpu_queue.ticks_left.load(Ordering::Relaxed);
@@ -462,9 +462,10 @@ fn count_down(counter: &AtomicU32, from: u32, due: impl FnOnce()) {
     }
 }
 
-/// Brings a task that waits on another CPU to wait here, where none does.
-fn rebalance(cpu: CpuId) {
-    if let Some(task) = steal(cpu, 1) {
+/// Brings a task here that waits on another CPU, if more than the `waiting` ones here do there. If it is just one more, it is brought
+/// back later, and so on: all get the same time.
+fn rebalance(cpu: CpuId, waiting: usize) {
+    if let Some(task) = steal(cpu, waiting + 1) {
         let mut queue = queue_of(cpu).queue.lock();
         // SAFETY: it was just taken out of its queue, it is ready, and its home is here.
         unsafe { queue.push(task) };

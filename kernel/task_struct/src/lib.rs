@@ -314,6 +314,13 @@ impl Task {
         OptionalCpuId::from_raw(self.internals.running_on_cpu.load(Ordering::Acquire)).into()
     }
 
+    /// The CPU that runs the task, or in whose queue it waits for its turn; if it is blocked, where it ran last.
+    pub fn home_cpu(&self) -> CpuId {
+        // Only numbers of CPUs that came up are stored there; the first one is one.
+        let raw = self.internals.home_cpu.load(Ordering::Relaxed);
+        CpuId::try_from(raw).or_else(|_| CpuId::try_from(0)).unwrap_or_else(|_| cpu::current_cpu())
+    }
+
     /// The CPU that the task must stay on, if it must.
     pub fn pinned_cpu(&self) -> Option<CpuId> {
         if !self.internals.pinned.load(Ordering::Relaxed) {
@@ -341,6 +348,15 @@ impl Task {
     /// (the boot stack).
     pub fn with_kstack<R>(&self, action: impl FnOnce(&Stack) -> R) -> Option<R> {
         self.internals.inner.lock().kstack.as_ref().map(action)
+    }
+
+    /// Bytes of memory that the task has for itself to run at all: stack, thread-local storage and register save area. What it
+    /// has allocated is not among it, since that is not counted by task.
+    pub fn memory_to_run(&self) -> usize {
+        let inner = self.internals.inner.lock();
+        let stack = inner.kstack.as_ref().map_or(0, |stack| stack.size_in_bytes());
+        let storage = inner.tls_area.as_ref().map_or(0, |area| area.committed_bytes());
+        stack + storage + inner.extended_state.as_ref().map_or(0, ExtendedState::size_in_bytes)
     }
 
     /// Whether the task has ended.

@@ -23,7 +23,7 @@
 //! * A CPU in [`cpu::online_cpus`] takes non-maskable interrupts. One that comes up forgets everything after it is there.
 #![no_std]
 
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use cpu::{CpuId, MAX_CPUS};
 use memory::{Page, PageRange, VirtualAddress};
 
@@ -32,6 +32,9 @@ const FORGET_ALL_FROM: usize = 32;
 /// How many ticks of the time stamp counter (some 10 ms) to wait before CPUs are interrupted once more. An interrupt is never lost
 /// on hardware; this is for emulators.
 const PATIENCE: u64 = 30_000_000;
+
+/// After so many ticks (some seconds) an interrupt cannot have been sent from here.
+const LATE: u64 = 10_000_000_000;
 
 /// What a CPU asks others to forget.
 #[repr(align(64))]
@@ -48,15 +51,15 @@ struct Request {
 struct Pending {
     /// The set of CPUs that have requests to this one.
     from: AtomicU64,
-    /// The last non-maskable interrupt found something to do: the next may have been sent for what it did already.
-    served: AtomicBool,
+    /// What the time stamp counter showed when this one was interrupted last.
+    last_sent: AtomicU64,
 }
 
 static REQUESTS: [Request; MAX_CPUS] = [const {
     Request { start: AtomicUsize::new(0), pages: AtomicUsize::new(0), waiting: AtomicU64::new(0) }
 }; MAX_CPUS];
 static PENDING: [Pending; MAX_CPUS] =
-    [const { Pending { from: AtomicU64::new(0), served: AtomicBool::new(false) } }; MAX_CPUS];
+    [const { Pending { from: AtomicU64::new(0), last_sent: AtomicU64::new(0) } }; MAX_CPUS];
 
 static SHOOTDOWNS: AtomicU64 = AtomicU64::new(0);
 static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
@@ -142,6 +145,7 @@ fn broadcast(pages: PageRange) {
 
 fn interrupt(cpu: CpuId) {
     INTERRUPTS.fetch_add(1, Ordering::Relaxed);
+    PENDING[cpu.index()].last_sent.store(tsc::tsc_value(), Ordering::SeqCst);
     apic::send_nmi(cpu);
 }
 
@@ -150,9 +154,10 @@ fn handle_nmi() -> bool {
     let this = cpu::current_cpu();
     let pending = &PENDING[this.index()];
     let from = pending.from.swap(0, Ordering::SeqCst);
-    let served = pending.served.swap(from != 0, Ordering::Relaxed);
     if from == 0 {
-        return served;
+        // One handler serves all requests that are there, also those whose interrupts are still on their way.
+        let last_sent = pending.last_sent.load(Ordering::SeqCst);
+        return last_sent != 0 && tsc::tsc_value().wrapping_sub(last_sent) < LATE;
     }
     let requests = || cpu::cpus_in(from).map(|cpu| &REQUESTS[cpu.index()]);
     let pages = |request: &Request| request.pages.load(Ordering::Relaxed);

@@ -169,7 +169,7 @@ impl LineDiscipline {
     }
 
     /// Reads without waiting; `None` if there is nothing to read yet.
-    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
+    pub fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
         self.change(|state| state.take(buffer))
     }
 
