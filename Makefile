@@ -11,6 +11,9 @@ FILES ?=
 SMP   ?= 2
 MEM   ?= 1G
 ACCEL ?= auto
+# The directory with the developer's keys, as the tools know it.
+KEYS  ?= $(or $(WASM_KEYS),$(or $(XDG_CONFIG_HOME),$(HOME)/.config)/wasm_run)
+export WASM_KEYS := $(abspath $(KEYS))
 
 # The cargo and rustc to use: rustup's when it can give rust-src, else Debian's. Known only after `setup`, hence per recipe.
 CARGO = PATH="$$(scripts/setup --toolchain-path)$$PATH" cargo
@@ -41,17 +44,18 @@ BOOT     = $(RUN_QEMU) --kernel $(NANO_CORE) --archive $(ARCHIVE)
 
 IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base $(NANO_CORE) \
 	--base-lib $(KERNEL_OUT)/libnano_core.a --applications applications $(if $(FILES),--files '$(FILES)') \
+	--trusted-keys $(WASM_KEYS)/trusted.keys \
 	$(foreach guest,$(GUESTS),--extra $(OUT)/guests/$(guest).cwasm=guests/$(guest).cwasm \
 		--extra guests/$(guest).wat=guests/$(guest).wat) \
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat
 
-.PHONY: help setup guests build tools kernel image iso run test test-host test-kernel test-commands test-suite test-iso \
+.PHONY: help setup keys developer-keys guests build tools kernel image iso run test test-host test-kernel test-commands test-suite test-iso \
 	compile-archive test-compile bench-compile bench-boot bench-sandbox clippy fmt fmt-check doc clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 	@echo
-	@echo "options:      CMD='line' FILES=dir SMP=$(SMP) MEM=$(MEM) ACCEL=auto|kvm|tcg TARGET=$(TARGET)"
+	@echo "options:      CMD='line' FILES=dir SMP=$(SMP) MEM=$(MEM) ACCEL=auto|kvm|tcg TARGET=$(TARGET) KEYS=dir"
 
 setup: ## install what is missing (rust-src; by apt: QEMU, GRUB, lld, …); quiet when nothing is
 	@scripts/setup
@@ -59,6 +63,12 @@ setup: ## install what is missing (rust-src; by apt: QEMU, GRUB, lld, …); quie
 tools: setup ## build the host's programs: wasmc, wasm_run, … (in target/release)
 	@[ -e $(TOOLS)/wasmc ] || echo "building the host's programs: some minutes, the first time" >&2
 	@$(CARGO) build --release --quiet --features wasm_run/compiler $(addprefix -p ,$(HOST_TOOLS))
+
+keys: tools ## make the keys that sign .cwasm files, unless they are there (in ~/.config/wasm_run, or KEYS=dir)
+	@$(TOOLS)/wasmc keys
+
+developer-keys: tools
+	@[ -e $(WASM_KEYS)/signing.key ] && [ -e $(WASM_KEYS)/trusted.keys ] || $(TOOLS)/wasmc keys >&2
 
 kernel: setup
 	@[ -e $(NANO_CORE) ] || echo "building the kernel: a minute, the first time" >&2
@@ -71,7 +81,7 @@ kernel: setup
 # The programs in every image: /guests/*.wat and, compiled, *.cwasm, and hello once more where the prompt begins.
 GUESTS = $(patsubst guests/%.wat,%,$(wildcard guests/*.wat))
 
-image: tools kernel
+image: tools developer-keys kernel
 	@mkdir -p $(OUT)/guests
 	@for guest in $(GUESTS); do \
 		$(TOOLS)/wasmc guests/$$guest.wat -o $(OUT)/guests/$$guest.cwasm --target x86_64-theseus || exit 1; done
@@ -127,7 +137,7 @@ LARGE_GUESTS    = zstd sqlite quickjs
 
 compile-archive: image guests
 	@for guest in $(LARGE_GUESTS); do $(TOOLS)/wasmc $(OUT)/large_guests/$$guest.wasm \
-		-o $(OUT)/large_guests/$$guest.cwasm --target x86_64-theseus --cpu x86-64-v3 || exit 1; done
+		-o $(OUT)/large_guests/$$guest.cwasm --target x86_64-theseus --cpu x86-64-v3 --no-sign || exit 1; done
 	@$(IMAGE_BUILDER) -o $(COMPILE_ARCHIVE) $(foreach guest,$(LARGE_GUESTS),$(foreach kind,wasm cwasm,\
 		--extra $(OUT)/large_guests/$(guest).$(kind)=files/$(guest).$(kind)))
 

@@ -59,7 +59,10 @@ pub(crate) fn same_bytes() {
     assert!(guests.len() > 10, "{guests:?}");
     for name in &guests {
         let compiled = engine.precompile_module(&guest(name, "wat")).expect("it is valid");
-        assert!(compiled == guest(name, "cwasm"), "{name}");
+        // But for who signed it, which is in the last 96 bytes.
+        let by_wasmc = guest(name, "cwasm");
+        let unsigned = compiled.len() - 96;
+        assert!(by_wasmc.len() == compiled.len() && by_wasmc[..unsigned] == compiled[..unsigned], "{name}");
         let module = Module::from_file(&engine, format!("/guests/{name}.wat")).expect("it is valid");
         assert!(module.serialize().expect("there is memory") == compiled, "{name}");
     }

@@ -5,8 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use ktest_system::{Ballast, leaves_nothing};
 use memory::PAGE_SIZE;
+use wasm_artifact::elf::SEAL_SIZE;
 use wasm_artifact::{Artifact, EngineInfo, Parts};
-use wasm_engine::{Engine, Linker, Module, Store};
+use wasm_engine::{Config, Engine, Linker, Module, SigningKey, Store, TrustedKeys};
 
 /// What is said about an artifact that must be refused.
 fn refusal(engine: &Engine, bytes: &[u8]) -> String {
@@ -58,7 +59,77 @@ pub(crate) fn any_byte_changed() {
     leaves_nothing(|| (0..whole.len()).step_by(STRIDE).for_each(&mut refuse_at));
 }
 
-/// The artifact of a guest as if it had been compiled by and for what `change` says, with everything else right.
+/// The bytes of a seal behind the hash: who signed, and the signature.
+const SIGNATURE: usize = SEAL_SIZE - 32;
+
+/// As `file`, but signed by somebody else.
+fn strangers(file: &[u8]) -> Vec<u8> {
+    let mut file = file.to_vec();
+    let stranger = SigningKey::from_seed([7; 32]).expect("it is a seed");
+    assert!(wasm_artifact::elf::sign(&mut file, &stranger));
+    file
+}
+
+/// As `file`, but signed by nobody.
+fn nobodys(file: &[u8]) -> Vec<u8> {
+    let mut file = file.to_vec();
+    assert!(wasm_artifact::elf::unsign(&mut file));
+    file
+}
+
+/// As `file`, but with the signature of another file of the same signer.
+fn forged(file: &[u8], other: &[u8]) -> Vec<u8> {
+    [&file[..file.len() - SIGNATURE], &other[other.len() - SIGNATURE..]].concat()
+}
+
+pub(crate) fn only_of_trusted_signers() {
+    let engine = engine();
+    let good = artifact("hello");
+    let other = artifact("memory");
+    for (file, expected) in [
+        (nobodys(&good), "is not signed"),
+        (strangers(&good), "which this system does not trust"),
+        (forged(&good, &other), "is not what the key"),
+        (forged(&strangers(&good), &good), ""),
+        ([&good[..], &good[good.len() - SEAL_SIZE..]].concat(), "bytes after its end"),
+    ] {
+        if expected.is_empty() {
+            // The signature that was there before.
+            assert!(file == good);
+            continue;
+        }
+        let text = refusal(&engine, &file);
+        assert_legible(&text);
+        assert!(text.contains(expected), "{text}");
+    }
+    // What is compiled here is signed here; another engine trusts it, too, and somebody who trusts others does not.
+    let compiled = engine.precompile_module(b"(module)").expect("it is valid");
+    // SAFETY: the compiler has just made it.
+    let load = |engine: &Engine, file: &[u8]| unsafe { Module::deserialize(engine, file) };
+    let module = load(&crate::guest::engine(), &compiled).expect("this system signed it");
+    assert!(module.serialize().expect("there is memory") == compiled);
+    let fresh = Module::new(&engine, "(module)").expect("it is valid").serialize().expect("there is memory");
+    assert!(fresh == compiled, "the same key signs the same file alike");
+    let with = |keys: Option<TrustedKeys>| {
+        Engine::new(Config::new().trusted_keys(keys)).expect("the trap hook is free or ours")
+    };
+    assert!(load(&with(Some(TrustedKeys::new())), &compiled).is_err());
+    for file in [&good, &compiled] {
+        load(&with(Some(wasm_engine::system_trusted_keys().expect("the image has keys"))), file)
+            .expect("it is signed");
+    }
+    // Who vouches for a file gets it, and nobody signs it by that.
+    for file in [nobodys(&good), strangers(&good)] {
+        load(&with(None), &file).expect("it is whole");
+    }
+    assert!(load(&with(None), &forged(&good, &other)).is_err(), "it is not");
+    let unsigned = Engine::new(Config::new().signing_key(None)).expect("the trap hook is free or ours");
+    let unsigned = unsigned.precompile_module(b"(module)").expect("it is valid");
+    assert!(unsigned == nobodys(&compiled));
+    assert!(refusal(&engine, &unsigned).contains("is not signed"));
+}
+
+/// The artifact of a guest as if it had been compiled by and for what `change` says, with everything else right, and signed by this system.
 pub(crate) fn altered(name: &str, change: impl FnOnce(&mut EngineInfo)) -> Vec<u8> {
     let file = artifact(name);
     let Artifact { sections, mut engine, module } =
@@ -81,7 +152,12 @@ pub(crate) fn altered(name: &str, change: impl FnOnce(&mut EngineInfo)) -> Vec<u
         debug_info: &[],
         rodata: section(".rodata.wasm"),
     };
-    wasm_artifact::elf::write(&parts).expect("there is memory for it")
+    let mut file = wasm_artifact::elf::write(&parts).expect("there is memory for it");
+    assert!(wasm_artifact::elf::sign(
+        &mut file,
+        &wasm_engine::system_signing_key().expect("the system has a key")
+    ));
+    file
 }
 
 pub(crate) fn each_refused_a_thousand_times() {
@@ -92,6 +168,9 @@ pub(crate) fn each_refused_a_thousand_times() {
     let mut changed = whole.clone();
     changed[whole.len() / 2] ^= 1;
     let files = [
+        nobodys(&whole),
+        strangers(&whole),
+        forged(&whole, &artifact("memory")),
         Vec::new(),
         b"\0asm\x01\0\0\0".to_vec(),
         whole[..whole.len() - 1].to_vec(),

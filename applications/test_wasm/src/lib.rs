@@ -70,6 +70,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("1,000 modules leave nothing behind", leaks::modules),
             ("1,000 ends before time leave nothing behind", leaks::failures),
             ("an artifact that is cut anywhere is refused", artifacts::cut_anywhere),
+            ("artifacts are loaded of trusted signers only", artifacts::only_of_trusted_signers),
             ("an artifact with a byte changed is refused", artifacts::any_byte_changed),
             ("each bad artifact 1,000 times leaves nothing behind", artifacts::each_refused_a_thousand_times),
             ("wasm_run: hello", run::hello),

@@ -12,6 +12,9 @@ use task::KillReason;
 /// Where the cache is.
 const CACHE: &str = "/cache/wasm";
 
+/// Bytes at the end of an artifact that depend on who signs.
+const SIGNATURE: usize = 96;
+
 /// What is at a path.
 fn node(path: &str) -> Option<FileOrDir> {
     Path::new(path).get(root::get_root())
@@ -96,13 +99,25 @@ pub(crate) fn compiled_files_are_those_of_linux() {
     for program in programs {
         let stem = program.trim_end_matches(".wat");
         let (input, output) = (format!("/guests/{program}"), format!("/tmp/{stem}.cwasm"));
-        // `wasmc` compiled those in the image, for any CPU.
-        let args = ["compile", "--cpu", "baseline", &input, "-o", &output];
-        let Output { ending, stdout, stderr } = run_program("wasm_run", &args);
-        assert_eq!((ending, stdout, stderr), (Ending::Status(0), String::new(), String::new()), "{program}");
-        let same = read(&output) == read(&format!("/guests/{stem}.cwasm"));
-        assert!(same, "{program} is compiled to something else here");
-        remove(&output);
+        // `wasmc` compiled those in the image, for any CPU, and signed them with another key.
+        let by_wasmc = read(&format!("/guests/{stem}.cwasm"));
+        let (code, signature) = by_wasmc.split_at(by_wasmc.len() - SIGNATURE);
+        assert!(signature.iter().any(|byte| *byte != 0));
+        for signed in [true, false] {
+            let args = ["compile", "--cpu", "baseline", &input, "-o", &output, "--no-sign"];
+            let args = &args[..args.len() - usize::from(signed)];
+            let Output { ending, stdout, stderr } = run_program("wasm_run", args);
+            assert_eq!(
+                (ending, stdout, stderr),
+                (Ending::Status(0), String::new(), String::new()),
+                "{program}"
+            );
+            let compiled = read(&output);
+            let (own_code, own_signature) = compiled.split_at(compiled.len() - SIGNATURE);
+            assert!(own_code == code, "{program} is compiled to something else here");
+            assert!(own_signature != signature && own_signature.iter().any(|byte| *byte != 0) == signed);
+            remove(&output);
+        }
     }
     assert_unloaded();
     // For this CPU, which is what is run.
@@ -141,6 +156,103 @@ pub(crate) fn what_was_compiled_is_kept() {
     let cleared = run_program("wasm_run", &["cache", "clear"]).stdout;
     assert!(cleared.starts_with("removed 1 entry, "), "{cleared}");
     assert!(names(CACHE).is_empty());
+}
+
+pub(crate) fn entries_of_somebody_else_are_not_believed() {
+    clear_cache();
+    assert_hello(run_program("wasm_run", &["/guests/hello.wat"]));
+    let hello = format!("{CACHE}/{}", names(CACHE)[0]);
+    let good = read(&hello);
+    // A program of the same interface that says something else; and its entry.
+    let text = r#"(module (import "host" "hello" (func $hello (param i32)))
+        (func (export "run") (call $hello (i32.const 666))))"#;
+    write("/tmp/evil.wat", text.as_bytes());
+    let evil_says = run_program("wasm_run", &["/tmp/evil.wat"]);
+    assert!(evil_says.stdout.contains("666"), "{evil_says:?}");
+    let evil = names(CACHE).into_iter().map(|name| format!("{CACHE}/{name}")).find(|path| *path != hello);
+    let evil = read(&evil.expect("it has an entry of its own"));
+    // From the end: magic 8, digest 32, length of the strings 4, of the artifact 8, its hash 32, key 32, strings.
+    const KEY: usize = 8 + 32 + 4 + 8 + 32 + 32;
+    let key_of = |entry: &[u8]| -> Vec<u8> { entry[entry.len() - KEY..][..32].to_vec() };
+    let forged = |secret: Option<&[u8; 32]>| {
+        let mut entry = evil.clone();
+        let len = entry.len();
+        entry[len - KEY..][..32].copy_from_slice(&key_of(&good));
+        let strings = &entry[len - 8 - 32 - 4..][..4];
+        let strings = u32::from_le_bytes([strings[0], strings[1], strings[2], strings[3]]) as usize;
+        let signed = &entry[len - KEY - strings..len - 8 - 32];
+        let digest = match secret {
+            Some(secret) => blake3::keyed_hash(secret, signed),
+            None => blake3::hash(signed),
+        };
+        entry[len - 8 - 32..len - 8].copy_from_slice(digest.as_bytes());
+        entry
+    };
+    let mut moved = evil.clone();
+    let at = moved.len() - KEY;
+    moved[at..][..32].copy_from_slice(&key_of(&good));
+    for wrong in [&evil, &moved, &forged(None), &forged(Some(&[0; 32])), &forged(Some(&[7; 32]))] {
+        write(&hello, wrong);
+        assert_hello(run_program("wasm_run", &["/guests/hello.wat"]));
+        assert!(read(&hello) == good, "what is forged is replaced");
+    }
+    // The same bytes in their own place are as good as before: it is their origin that counts.
+    leaves_nothing(|| assert_hello(run_program("wasm_run", &["/guests/hello.wat"])));
+    remove("/tmp/evil.wat");
+    clear_cache();
+    assert_unloaded();
+}
+
+pub(crate) fn signed_files_are_run_and_others_are_not() {
+    const FILE: &str = "/tmp/h.cwasm";
+    let compiled = |args: &[&str]| {
+        let all = [&["compile", "/guests/hello.wat", "-o", FILE], args].concat();
+        assert_eq!(run_program("wasm_run", &all).ending, Ending::Status(0));
+        read(FILE)
+    };
+    let signed = compiled(&[]);
+    // The engine was unloaded and loaded again meanwhile: the key is still the same.
+    assert_unloaded();
+    assert_hello(run_program("wasm_run", &[FILE]));
+    let inspected = |expected: &str| {
+        let stdout = run_program("wasm_run", &["inspect", FILE]).stdout;
+        assert!(stdout.contains("  signed by     ") && stdout.contains(expected), "{stdout}");
+    };
+    inspected(", which this system trusts\n");
+    // By a key that the person at the console gives.
+    let line = "ed25519-secret 4141414141414141414141414141414141414141414141414141414141414141 ";
+    write("/tmp/damaged.key", format!("{line}0000000000000000\n").as_bytes());
+    let args = ["compile", "/guests/hello.wat", "-o", FILE, "--key", "/tmp/damaged.key"];
+    assert_refused(&args, run_program("wasm_run", &args));
+    assert!(read(FILE) == signed, "the output stays as it was");
+    for key in ["/keys/trusted.keys", "/nowhere", "/guests/hello.cwasm", "/tmp"] {
+        let args = ["compile", "/guests/hello.wat", "-o", FILE, "--key", key];
+        assert_refused(&args, run_program("wasm_run", &args));
+    }
+    assert_hello(run_program("wasm_run", &["--trusted-key", "/keys/trusted.keys", "/guests/hello.cwasm"]));
+    assert_hello(run_program("wasm_run", &["--trusted-key=/keys/trusted.keys", FILE]));
+    assert_refused(&[FILE], run_program("wasm_run", &["--trusted-key", "/tmp/damaged.key", FILE]));
+    remove("/tmp/damaged.key");
+    let unsigned = compiled(&["--no-sign"]);
+    inspected("nobody\n");
+    assert!(unsigned[..unsigned.len() - SIGNATURE] == signed[..signed.len() - SIGNATURE]);
+    leaves_nothing(|| {
+        let refused = run_program("wasm_run", &[FILE]);
+        assert!(refused.stderr.contains("not signed") && refused.stderr.contains("--trust"), "{refused:?}");
+        assert_refused(&[FILE], refused);
+    });
+    assert_hello(run_program("wasm_run", &["--trust", FILE]));
+    // It must be whole in any case.
+    for at in [5000, signed.len() - SIGNATURE, signed.len() - 1] {
+        let mut altered = signed.clone();
+        altered[at] ^= 1;
+        write(FILE, &altered);
+        for args in [&["inspect", FILE][..], &[FILE], &["--trust", FILE]] {
+            assert_refused(args, run_program("wasm_run", args));
+        }
+    }
+    remove(FILE);
+    assert_unloaded();
 }
 
 pub(crate) fn programs_that_compile_the_same_at_once() {

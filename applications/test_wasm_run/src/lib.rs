@@ -38,6 +38,11 @@ pub fn main(_args: Vec<String>) -> isize {
                 "what was compiled is kept, and found without the compiler",
                 compiling::what_was_compiled_is_kept,
             ),
+            ("signed files are run and others are not", compiling::signed_files_are_run_and_others_are_not),
+            (
+                "entries of the cache that somebody else made are not believed",
+                compiling::entries_of_somebody_else_are_not_believed,
+            ),
             ("programs compile the same module at once", compiling::programs_that_compile_the_same_at_once),
             ("1,000 bad modules leave nothing behind", compiling::bad_modules_leave_nothing),
             ("compilations are killed at any moment", compiling::compilations_are_killed_at_any_moment),

@@ -3,6 +3,7 @@
 use crate::help::Topic;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use wasm_engine::{CompileLimits, CpuFeatures, OptLevel};
 
 /// What is to be done.
@@ -35,6 +36,21 @@ pub(crate) struct Run<'a> {
     pub(crate) how: How<'a>,
     /// Whether the cache is used.
     pub(crate) cache: bool,
+    /// Whether a compiled file is loaded whoever made it.
+    pub(crate) trust: bool,
+    /// Files of keys that are trusted besides the system's.
+    pub(crate) trusted_keys: Vec<&'a str>,
+}
+
+/// Who signs what is compiled.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Signer<'a> {
+    /// This system.
+    System,
+    /// The key in this file.
+    File(&'a str),
+    /// Nobody.
+    Nobody,
 }
 
 /// What is to be compiled.
@@ -48,6 +64,8 @@ pub(crate) struct Compile<'a> {
     pub(crate) target: Option<&'a str>,
     /// How it is compiled.
     pub(crate) how: How<'a>,
+    /// Who signs it.
+    pub(crate) signer: Signer<'a>,
 }
 
 /// What is to be looked at.
@@ -154,19 +172,25 @@ fn only_file<'a>(file: &mut Option<&'a str>, argument: &'a str) -> Result<(), St
 
 fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
     let (mut invoke, mut how, mut cache) = (None, How::default(), true);
+    let (mut trust, mut trusted_keys) = (false, Vec::new());
     while let Some(name) = cursor.next()? {
         match name {
             "-h" | "--help" => return Ok(Command::Help(Topic::Run)),
             "--invoke" => invoke = Some(cursor.value()?),
             "--no-cache" => cache = false,
+            "--trust" => trust = true,
+            "--trusted-key" => trusted_keys.push(cursor.value()?),
             "--" => {
                 let Some((file, args)) = cursor.rest.split_first() else { return Cursor::no_file() };
-                return Ok(Command::Run(Run { file, invoke, args, how, cache }));
+                return Ok(Command::Run(Run { file, invoke, args, how, cache, trust, trusted_keys }));
             }
             _ if how.take(name, &mut cursor)? => {}
             _ if is_option(name) => return unknown(name),
             // A file's name may contain a `=`, but begins with no `--`: so it was not taken apart.
-            file => return Ok(Command::Run(Run { file, invoke, args: cursor.rest, how, cache })),
+            file => {
+                let args = cursor.rest;
+                return Ok(Command::Run(Run { file, invoke, args, how, cache, trust, trusted_keys }));
+            }
         }
     }
     Cursor::no_file()
@@ -174,11 +198,14 @@ fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
 
 fn compile<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
     let (mut input, mut output, mut target, mut how) = (None, None, None, How::default());
+    let (mut key, mut no_sign) = (None, false);
     while let Some(name) = cursor.next()? {
         match name {
             "-h" | "--help" => return Ok(Command::Help(Topic::Compile)),
             "-o" => output = Some(cursor.value()?),
             "--target" => target = Some(cursor.value()?),
+            "--key" => key = Some(cursor.value()?),
+            "--no-sign" => no_sign = true,
             "--" => {
                 for argument in core::mem::take(&mut cursor.rest) {
                     only_file(&mut input, argument)?;
@@ -194,7 +221,13 @@ fn compile<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
     if output == input {
         return Err("the output would replace the input; name another one with -o".to_string());
     }
-    Ok(Command::Compile(Compile { input, output, target, how }))
+    let signer = match (key, no_sign) {
+        (Some(_), true) => return Err("--key and --no-sign exclude each other".to_string()),
+        (Some(file), false) => Signer::File(file),
+        (None, true) => Signer::Nobody,
+        (None, false) => Signer::System,
+    };
+    Ok(Command::Compile(Compile { input, output, target, how, signer }))
 }
 
 fn inspect<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
@@ -297,7 +330,6 @@ fn with_extension(file: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     fn parsed(line: &str) -> Result<String, String> {
         let args: Vec<String> = line.split_whitespace().map(String::from).collect();
@@ -334,10 +366,15 @@ mod tests {
             run_of(line, |run| {
                 assert_eq!((run.file, run.invoke), (file, invoke), "{line}");
                 assert_eq!(run.args, args, "{line}");
+                assert!(!run.trust && run.trusted_keys.is_empty());
                 assert!(run.cache && run.how.cpu.is_none() && run.how.threads == 0, "{line}");
                 assert_eq!(run.how.limits, CompileLimits::default());
             });
         }
+        run_of("--trust --trusted-key k --trusted-key=l a --trust", |run| {
+            assert!(run.trust);
+            assert_eq!((run.trusted_keys, run.args), (["k", "l"].to_vec(), &["--trust".to_string()][..]));
+        });
         run_of("-Os a", |run| assert_eq!(run.how.opt_level, OptLevel::SpeedAndSize));
         run_of("--no-cache --cpu x86-64-v2 -O0 --threads=3 --max-compile-memory 64M a --no-cache", |run| {
             assert!(!run.cache);
@@ -359,8 +396,12 @@ mod tests {
             ("compile a.wasm -o b", "b"),
             ("compile -- -a.wasm", "-a.cwasm"),
         ] {
-            compile_of(line, |compile| assert_eq!(compile.output, output, "{line}"));
+            compile_of(line, |compile| {
+                assert_eq!((&*compile.output, compile.signer), (output, Signer::System), "{line}");
+            });
         }
+        compile_of("compile a --no-sign", |compile| assert_eq!(compile.signer, Signer::Nobody));
+        compile_of("compile --key k a", |compile| assert_eq!(compile.signer, Signer::File("k")));
         let line = "compile --target=x86_64-linux a.wasm -O0 --cpu native -O2 --max-function-size 1000";
         compile_of(line, |compile| {
             assert_eq!((compile.input, compile.target), ("a.wasm", Some("x86_64-linux")));
@@ -403,6 +444,10 @@ mod tests {
             ("compile a -o", "-o needs a value"),
             ("compile a.cwasm", "replace the input"),
             ("compile a -o a", "replace the input"),
+            ("--trusted-key", "--trusted-key needs a value"),
+            ("--trust=yes a", "--trust takes no value"),
+            ("compile a --key k --no-sign", "exclude each other"),
+            ("compile a --trust", "unknown option --trust"),
             ("compile a --no-cache", "unknown option --no-cache"),
             ("inspect", "no file"),
             ("inspect a b", "also b"),

@@ -1,9 +1,10 @@
 //! `wasm_run compile`: from a module to an artifact in a file.
 
-use crate::command_line::{Compile, How};
+use crate::command_line::{Compile, How, Signer};
 use crate::progress::ProgressLine;
 use crate::{Failure, Streams, one_line};
 use alloc::format;
+use alloc::string::ToString;
 use core::fmt::Display;
 use wasm_engine::{Config, Engine, WasmBacktraceDetails};
 use wasm_platform::files;
@@ -28,13 +29,24 @@ impl How<'_> {
 
 /// Compiles a file to another one. That is written as a whole or not at all.
 pub(crate) fn run(command: &Compile<'_>, streams: Streams) -> Result<(), Failure> {
-    let Compile { input, output, target, how } = command;
+    let Compile { input, output, target, how, signer } = command;
     let failed = |file: &str, reason: &dyn Display| Failure::Input(format!("{file}: {reason}"));
     let mut config = how.config();
     if let Some(target) = target {
         // Not a matter of the file.
         config.target(target).map_err(|error| Failure::Input(format!("{error}; name one of these")))?;
     }
+    // First, so that nothing is compiled in vain.
+    let key = match signer {
+        Signer::System => wasm_engine::system_signing_key()
+            .map(Some)
+            .map_err(|error| format!("{error}, or compile with --no-sign")),
+        Signer::File(file) => {
+            wasm_engine::read_signing_key(*file).map(Some).map_err(|error| error.to_string())
+        }
+        Signer::Nobody => Ok(None),
+    };
+    config.signing_key(key.map_err(Failure::Input)?);
     let module = wasm_engine::read_file(*input)
         .map_err(|error| failed(input, &format!("{}; give a .wasm or .wat file", error.root_cause())))?;
     if module.is_empty() {

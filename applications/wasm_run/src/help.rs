@@ -44,8 +44,11 @@ usage: wasm_run [options] FILE [ARGS]                run `_start`, or the only f
        wasm_run wast FILE|DIRECTORY|PATTERN...       run scripts of WebAssembly's test suite
        wasm_run COMMAND --help                       say more about compile, inspect, cache or wast
 
-FILE is a .wasm or .wat file, which is compiled and kept in the cache, or a .cwasm file.
+FILE is a .wasm or .wat file, which is compiled and kept in the cache, or a .cwasm file, which runs if it was
+signed by somebody whom this system trusts: the builder of the image, or the system itself.
 
+  --trust                    run a .cwasm file whoever made it: it can do whatever the system can
+  --trusted-key FILE         trust the public keys in this file too
   --no-cache                 compile even if it was compiled before, and keep nothing
   --cpu LEVEL                what code may use: baseline, x86-64-v2, x86-64-v3, or native: what this CPU has
                              (default); and features more or less, for example native,-avx2
@@ -74,9 +77,13 @@ Compiles a .wasm or .wat file to a .cwasm file, which runs without the compiler.
   --threads N                compile with N tasks; default: as many as the machine runs at once
   --max-compile-memory SIZE  give up when compiling takes more; default: 512M
   --max-function-size SIZE   refuse larger functions; default: 2M
+  --key FILE                 sign with this key; default: the system's own, made when it started, and on Linux
+                             signing.key in $WASM_KEYS or ~/.config/wasm_run
+  --no-sign                  do not sign: what is written runs only with --trust
   --help                     this text
 
-What is written depends on the module, target, CPU and effort alone: it is what wasmc writes for the same.
+What is written depends on the module, target, CPU and effort alone, but for the signature in the last
+96 bytes: it is what wasmc writes for the same.
 ";
 
 #[cfg(target_os = "linux")]

@@ -10,8 +10,9 @@ use wasm_artifact::debug_info::DebugInfo;
 use wasm_artifact::module::{ConstExpr, DataMode, ElemItems, ElemMode, EntityType, Import};
 use wasm_artifact::types::{FuncType, GlobalType, Limits, MemoryType, TableType};
 use wasm_artifact::{
-    Artifact, CodeTables, DefinedFuncIndex, EntityIndex, FuncIndex, Module, OptLevel, Trap, TypeIndex,
+    Artifact, CodeTables, DefinedFuncIndex, EntityIndex, FuncIndex, Module, OptLevel, Seal, Trap, TypeIndex,
 };
+use wasm_engine::KeyId;
 
 /// A compiled module and the file it is in.
 pub(crate) struct Inspected<'f> {
@@ -41,6 +42,19 @@ pub(crate) fn run(command: &Inspect<'_>, streams: Streams) -> Result<(), Failure
     inspected.trampolines(&out);
     inspected.trap_sites(&out, command.traps);
     Ok(())
+}
+
+/// Who signed, and what that is worth. That the signature is right was checked.
+fn signer(seal: &Seal) -> String {
+    if !seal.is_signed() {
+        return "nobody".to_string();
+    }
+    let id = KeyId::of(seal.public_key());
+    match wasm_engine::system_trusted_keys() {
+        Ok(keys) if keys.contains(seal.public_key()) => format!("{id}, which this system trusts"),
+        Ok(_) => format!("{id}, which this system does not trust"),
+        Err(_) => format!("{id}; this system trusts no keys"),
+    }
 }
 
 /// Where text goes.
@@ -114,8 +128,9 @@ impl Inspected<'_> {
                 debug_info.len()
             ));
         }
-        if let Some(hash) = Artifact::stored_hash(self.file) {
-            out(format_args!("  hash          {}\n", hash.map(|byte| format!("{byte:02x}")).concat()));
+        if let Some(seal) = Seal::of(self.file) {
+            out(format_args!("  hash          {}\n", seal.hash().map(|byte| format!("{byte:02x}")).concat()));
+            out(format_args!("  signed by     {}\n", signer(&seal)));
         }
     }
 

@@ -5,9 +5,9 @@
 //! `compiler`), and kept in the engine's [`Cache`](wasm_engine::Cache); a `.cwasm` file runs as it is. Ctrl-C ends it at any moment:
 //! what it holds is given back as its task unwinds.
 //!
-//! A program may import `host.hello(i32)`, which prints the number and the state that the host keeps for the program. Where
-//! a `.cwasm` comes from is the caller's responsibility: it is machine code, and its hash shows damage, not forgery. The same
-//! goes for the directory of the cache.
+//! A program may import `host.hello(i32)`, which prints the number and the state that the host keeps for the program. A
+//! `.cwasm` is machine code: it runs if a key signed it that the system trusts, or if whoever types the command says that they trust
+//! it.
 //!
 //! Exit status: 0; 1 if something is wrong with the file or the arguments for it, said in one line that names a
 //! remedy; 2 for wrong usage; 134 if the program trapped, as with Wasmtime, after the trap and its backtrace.

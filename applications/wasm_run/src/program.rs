@@ -65,8 +65,10 @@ fn load(command: &Run<'_>, streams: Streams) -> Result<(Engine, Module), Failure
     let mut config = command.how.config();
     // What begins like this is no module: what is wrong with it, if anything is, those say who read artifacts.
     if bytes.is_empty() || bytes.starts_with(b"\x7fELF") {
+        whom_to_trust(command, &mut config).map_err(|error| Failure::Input(one_line::of(&error)))?;
         let engine = Engine::new(&config).map_err(input)?;
-        // SAFETY: who names the file vouches for it, as for any program that is run: see the crate's documentation.
+        // SAFETY: the engine checks who signed the artifact; or, with --trust, who names the file vouches for it. The bytes are a copy
+        // of the file that nobody else has.
         let module = unsafe { Module::deserialize(&engine, bytes) }.map_err(input)?;
         return Ok((engine, module));
     }
@@ -82,6 +84,31 @@ fn load(command: &Run<'_>, streams: Streams) -> Result<(Engine, Module), Failure
     let module = Module::from_file(&engine, file);
     drop(line);
     Ok((engine, module.map_err(input)?))
+}
+
+/// Whose compiled files are loaded: those of whom the system trusts, and of whom the command line says so.
+fn whom_to_trust(command: &Run<'_>, config: &mut Config) -> Result<()> {
+    if command.trust {
+        config.trusted_keys(None);
+        return Ok(());
+    }
+    // In Theseus the engine knows the system's keys by itself, and computes the system's own only if it comes to that.
+    #[cfg(target_os = "theseus")]
+    if command.trusted_keys.is_empty() {
+        return Ok(());
+    }
+    let mut keys = match system_trusted_keys() {
+        // Whoever names keys does not need the system's.
+        Err(_) if !command.trusted_keys.is_empty() => TrustedKeys::new(),
+        keys => keys.map_err(|error| {
+            format_err!("{error}, or name one with --trusted-key, or run what you trust with --trust")
+        })?,
+    };
+    for file in &command.trusted_keys {
+        keys.add_all(&read_trusted_keys(*file)?).map_err(Error::new)?;
+    }
+    config.trusted_keys(Some(keys));
+    Ok(())
 }
 
 /// The function to be called: the one that was named, `_start`, or the only one without parameters.

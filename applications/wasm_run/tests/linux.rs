@@ -60,8 +60,21 @@ impl Drop for Folder {
 /// The program, with no place for a cache.
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasm_run"));
-    command.args(args).env("XDG_CACHE_HOME", "/proc/nowhere");
+    command.args(args).env("XDG_CACHE_HOME", "/proc/nowhere").env("WASM_KEYS", keys());
     command
+}
+
+/// The directory with the keys of all tests.
+fn keys() -> &'static str {
+    const KEYS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/wasm_run-keys");
+    wasm_keys::make_keys(KEYS.as_ref()).unwrap();
+    KEYS
+}
+
+/// An artifact as it is without a signature.
+fn unsigned(mut artifact: Vec<u8>) -> Vec<u8> {
+    assert!(wasm_artifact::elf::unsign(&mut artifact));
+    artifact
 }
 
 fn outcome(command: &mut Command) -> (i32, String, String) {
@@ -104,10 +117,48 @@ fn programs_run_and_results_are_printed() {
 #[test]
 fn compiled_modules_run() {
     let folder = Folder::new("compiled");
-    let engine = wasm_engine::Engine::default();
+    let key = wasm_keys::make_keys(keys().as_ref()).unwrap().key;
+    let engine = wasm_engine::Engine::new(wasm_engine::Config::new().signing_key(Some(key))).unwrap();
     let artifact = engine.precompile_module(HELLO.as_bytes()).unwrap();
     let file = folder.file("hello.cwasm", &artifact);
     assert_eq!(wasm_run(&[&file]).1, "Got 3 from WebAssembly\nmy host state is: 4\n");
+    let somebodys = |name: &str, artifact: &[u8]| {
+        let file = folder.file(name, artifact);
+        assert_eq!(wasm_run(&["--trust", &file]).1, "Got 3 from WebAssembly\nmy host state is: 4\n");
+        file
+    };
+    assert_one_line(&[&somebodys("unsigned.cwasm", &unsigned(artifact.clone()))], "is not signed");
+    // A stranger's, whose public key is given, with which nothing but running is possible.
+    let stranger = wasm_keys::make_keys(&folder.0.join("stranger")).unwrap();
+    let mut strangers = artifact.clone();
+    assert!(wasm_artifact::elf::sign(&mut strangers, &stranger.key));
+    let strangers = somebodys("stranger.cwasm", &strangers);
+    assert_one_line(&[&strangers], &format!("signed by the key {}", stranger.key.public_key().id()));
+    let trusted = stranger.trusted.to_str().unwrap();
+    assert_eq!(wasm_run(&["--trusted-key", trusted, &strangers]).0, 0);
+    assert_eq!(wasm_run(&["--trusted-key", trusted, &file]).0, 0);
+    assert_one_line(&["--trusted-key", &folder.path("stranger/signing.key"), &file], "secret");
+    assert_one_line(&["--trusted-key", "/no/such/file", &file], "/no/such/file: No such file");
+    for (file, expected) in [
+        (&file, "which this system trusts"),
+        (&strangers, "which this system does not trust"),
+        (&folder.path("unsigned.cwasm"), "nobody"),
+    ] {
+        let (_, out, _) = wasm_run(&["inspect", file]);
+        assert!(out.contains("  signed by     ") && out.contains(expected), "{out}");
+    }
+    // Without keys, what needs none still works.
+    let without_keys = |args: &[&str]| outcome(command(args).env("WASM_KEYS", folder.path("none")));
+    let (status, _, error) = without_keys(&[&file]);
+    assert!(status == 1 && error.contains("make keys") && error.contains("--trust"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert_eq!(without_keys(&["--trust", &file]).0, 0);
+    assert_eq!(without_keys(&["--trusted-key", trusted, &strangers]).0, 0);
+    let hello = folder.file("hello.wat", HELLO);
+    assert_eq!(without_keys(&[&hello]).0, 0);
+    assert_eq!(without_keys(&["compile", &hello]).0, 1);
+    assert_eq!(std::fs::read(&file).unwrap(), artifact, "the output stays as it was");
+    assert_eq!(without_keys(&["compile", "--no-sign", &hello]).0, 0);
     let cut = folder.file("cut.cwasm", &artifact[..artifact.len() / 2]);
     assert_one_line(&[&cut], "the artifact is cut");
 }
@@ -201,7 +252,10 @@ fn files_are_compiled_to_files() {
         let output = folder.path("out.cwasm");
         let all = [&["compile", hello.as_str(), "-o", output.as_str()][..], args].concat();
         assert_eq!(wasm_run(&all), (0, String::new(), String::new()), "{args:?}");
-        std::fs::read(output).unwrap()
+        let file = std::fs::read(output).unwrap();
+        let seal = wasm_artifact::Seal::of(&file).unwrap();
+        assert!(seal.is_signed() && seal.signature_is_right());
+        unsigned(file)
     };
     let engine = |config: &wasm_engine::Config| {
         wasm_engine::Engine::new(config).unwrap().precompile_module(HELLO.as_bytes()).unwrap()
@@ -209,7 +263,7 @@ fn files_are_compiled_to_files() {
     let native = engine(&wasm_engine::Config::new());
     assert_eq!(compiled(&[]), native);
     assert_eq!(compiled(&["--cpu", "native", "--threads", "1"]), native);
-    assert_eq!(std::fs::read(folder.path("hello.cwasm")).unwrap(), native);
+    assert_eq!(unsigned(std::fs::read(folder.path("hello.cwasm")).unwrap()), native);
     let mut theseus = wasm_engine::Config::new();
     theseus.target("x86_64-theseus").unwrap();
     assert_eq!(compiled(&["--target", "x86_64-theseus"]), engine(&theseus));
@@ -255,7 +309,7 @@ fn with_small_files(kilobytes: u32, args: &[&str], cache: &str) -> (i32, String,
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kilobytes * 2);
     let mut shell = Command::new("sh");
     shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_wasm_run")]).args(args);
-    outcome(shell.env("XDG_CACHE_HOME", cache))
+    outcome(shell.env("XDG_CACHE_HOME", cache).env("WASM_KEYS", keys()))
 }
 
 #[test]
@@ -384,7 +438,8 @@ fn artifacts_of_any_system_are_inspected() {
         "avx2",
         " -O2\n",
         "  .text ",
-        "  .wasmc.hash ",
+        "  .wasmc.seal ",
+        ", which this system trusts\n",
         "imports: 2\n  \"host\" \"hello\" (func (param i32))\n  \"a \\\"\" \"g\" (global (mut i64))\n",
         "exports: 3\n  \"t\" (table 2 10 funcref) number 0\n  \"div\" (func (param i32 i32) (result i32)) number 1\n",
         "start: function 3 $grow\n",

@@ -44,6 +44,7 @@ pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
         log::warn!("the wall clock: {reason}");
     }
     random::init();
+    boot_secret::init();
     fs_node::set_clock(time::now::<time::WallTime>);
     phases::end_of("ACPI, clocks, random");
 

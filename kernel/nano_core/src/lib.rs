@@ -133,6 +133,7 @@ fn start(info: &'static BootInfo) -> Result<Infallible, StartError> {
     let archive = unsafe {
         slice::from_raw_parts((PHYS_MAP_BASE + info.archive.start) as *const u8, info.archive.len())
     };
+    bootloader_modules::set_boot_archive(archive);
     let files = bootloader_modules::mount(archive, root::get_root())
         .map_err(|reason| detailed("the boot archive")(&reason))?;
     log::info!("{files} files in the boot archive of {} KiB", archive.len() >> 10);

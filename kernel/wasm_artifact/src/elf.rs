@@ -7,12 +7,14 @@ use crate::cpu::CpuFeatures;
 use crate::fallible;
 use crate::module::Module;
 use crate::side_table::SideTable;
+use crate::sign::{self, KeyId, PUBLIC_KEY_SIZE, PublicKey, SIGNATURE_SIZE, SigningKey};
 use crate::tables::CodeTables;
 use crate::trap::Trap;
 use crate::tunables::Tunables;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bincode::error::DecodeError;
+use core::cmp::Ordering;
 use core::fmt;
 use core::ops::Range;
 use serde::{Deserialize, Serialize};
@@ -21,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub const PAGE_SIZE: usize = 4096;
 
 /// Version of the file's outer format. Changes when a reader of the old one could misread the new one.
-pub const FORMAT_VERSION: u8 = 4;
+pub const FORMAT_VERSION: u8 = 5;
 
 /// Version of everything else: metadata, VMContext layout, ABIs. An artifact of another version is refused.
 pub const ENGINE_VERSION: &str = concat!("wasm_engine ", env!("CARGO_PKG_VERSION"));
@@ -39,6 +41,8 @@ const SHF_EXECINSTR: u64 = 4;
 const EHDR_SIZE: usize = 64;
 const SHDR_SIZE: usize = 64;
 const HASH_SIZE: usize = 32;
+/// Bytes of the seal: hash, public key, signature.
+pub const SEAL_SIZE: usize = HASH_SIZE + PUBLIC_KEY_SIZE + SIGNATURE_SIZE;
 /// Upper bound on what decoding metadata may allocate at once, in bytes.
 const DECODE_LIMIT: usize = 256 << 20;
 
@@ -63,9 +67,11 @@ const DEBUG: usize = 7;
 const INFO: usize = 8;
 const ENGINE: usize = 9;
 const RODATA: usize = 10;
-const HASH: usize = 11;
-const SHSTRTAB: usize = 12;
+const SHSTRTAB: usize = 11;
+const SEAL: usize = 12;
 const NUM_SECTIONS: usize = 13;
+/// Bytes of all section headers, the null one included.
+const HEADERS_SIZE: usize = (NUM_SECTIONS + 1) * SHDR_SIZE;
 
 /// All sections but the null one, in file order.
 const SECTIONS: [SectionKind; NUM_SECTIONS] = [
@@ -80,8 +86,9 @@ const SECTIONS: [SectionKind; NUM_SECTIONS] = [
     data_section(".wasmc.info", 4),
     data_section(".wasmc.engine", 4),
     data_section(".rodata.wasm", PAGE_SIZE),
-    data_section(".wasmc.hash", 4),
     SectionKind { name: ".shstrtab", flags: 0, align: 1 },
+    // Behind the section headers, at the very end of the file.
+    SectionKind { name: ".wasmc.seal", flags: 0, align: 8 },
 ];
 
 /// How much the compiler tried.
@@ -147,6 +154,12 @@ pub enum ArtifactError {
     Damaged(&'static str),
     /// The content is not what the compiler wrote.
     HashMismatch,
+    /// Nobody says that it is theirs.
+    Unsigned,
+    /// The signer is none of those who are trusted; whether the signature is right was not looked at.
+    UnknownKey(KeyId),
+    /// The signer would be trusted, but this is not what was signed.
+    Signature(KeyId),
     /// Another [`ENGINE_VERSION`].
     Version(String),
     /// For another system.
@@ -194,6 +207,20 @@ impl fmt::Display for ArtifactError {
             }
             ArtifactError::HashMismatch => f.write_str(
                 "the artifact is damaged (its content does not match its hash); copy or compile it again",
+            ),
+            ArtifactError::Unsigned => f.write_str(
+                "the artifact is not signed; compile it here, or sign it with a key that this system trusts, or give --trust if \
+                 you know who made it",
+            ),
+            ArtifactError::UnknownKey(key) => write!(
+                f,
+                "the artifact is signed by the key {key}, which this system does not trust; compile it here, or sign it with \
+                 another key, or give --trust if you know who made it"
+            ),
+            ArtifactError::Signature(key) => write!(
+                f,
+                "the artifact is not what the key {key} signed, though it says so: somebody forged or damaged it; \
+                 compile it again"
             ),
             ArtifactError::Version(found) => {
                 write!(
@@ -297,18 +324,12 @@ impl Artifact {
         file.starts_with(b"\x7fELF") && file.get(7) == Some(&OSABI)
     }
 
-    /// The hash that an artifact carries, unchecked: to tell artifacts apart. `None` if the file is none.
-    pub fn stored_hash(file: &[u8]) -> Option<[u8; HASH_SIZE]> {
-        let sections = read_sections(file).ok()?;
-        file[sections.ranges[HASH].clone()].try_into().ok()
-    }
-
-    /// Checks a file and decodes its metadata.
+    /// Checks a file and decodes its metadata. Of its content nothing is believed before the seal was found to be right.
     ///
     /// # Errors
     /// Whatever is wrong with the file; it never panics, whatever the bytes are.
-    pub fn parse(file: &[u8], host: &Host<'_>) -> Result<Artifact, ArtifactError> {
-        let artifact = Self::parse_for_any_host(file)?;
+    pub fn parse(file: &[u8], host: &Host<'_>, trust: Trust<'_>) -> Result<Artifact, ArtifactError> {
+        let artifact = Self::check(file, trust)?;
         let EngineInfo { target, cpu, tunables, .. } = &artifact.engine;
         if target != host.target {
             return Err(ArtifactError::Target { found: target.clone(), expected: host.target.into() });
@@ -323,16 +344,19 @@ impl Artifact {
         Ok(artifact)
     }
 
-    /// As [`Artifact::parse`], for looking at an artifact that is not to be run here.
+    /// As [`Artifact::parse`], for looking at an artifact that is not to be run here, whoever made it.
     ///
     /// # Errors
-    /// As [`Artifact::parse`], but not for target, CPU features and tunables.
+    /// As [`Artifact::parse`], but not for signer, target, CPU features and tunables.
     pub fn parse_for_any_host(file: &[u8]) -> Result<Artifact, ArtifactError> {
+        Self::check(file, Trust::Anybody)
+    }
+
+    fn check(file: &[u8], trust: Trust<'_>) -> Result<Artifact, ArtifactError> {
+        check_start(file)?;
+        check_seal(file, trust)?;
         let sections = read_sections(file)?;
         let section = |number: usize| &file[sections.ranges[number].clone()];
-        if content_hash(file, &sections.ranges[HASH]) != section(HASH) {
-            return Err(ArtifactError::HashMismatch);
-        }
         let engine: EngineInfo = decode(section(ENGINE), "engine section")?;
         if engine.version != ENGINE_VERSION {
             return Err(ArtifactError::Version(engine.version));
@@ -341,6 +365,152 @@ impl Artifact {
         let tables = sections.try_tables(file).ok_or(ArtifactError::Damaged("side tables"))?;
         check_tables(&module, &tables, sections.text().len(), sections.rodata().len())?;
         Ok(Artifact { sections, engine, module })
+    }
+}
+
+/// Whose artifacts are believed.
+#[derive(Clone, Copy)]
+pub enum Trust<'a> {
+    /// Those of signers whose public keys this says yes to.
+    SignedBy(&'a dyn Fn(&[u8; PUBLIC_KEY_SIZE]) -> bool),
+    /// Everybody's, and nobody's: whoever says so vouches for the file. It must still be whole, and what is signed signed rightly.
+    Anybody,
+    /// The caller's own: the compiler has just made the file, in memory that nobody else writes to. Not even its hash is looked at.
+    JustCompiled,
+}
+
+impl fmt::Debug for Trust<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Trust::SignedBy(_) => "SignedBy",
+            Trust::Anybody => "Anybody",
+            Trust::JustCompiled => "JustCompiled",
+        })
+    }
+}
+
+/// The last bytes of an artifact; see the [crate's page](crate#the-seal). Reading one checks nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seal {
+    hash: [u8; HASH_SIZE],
+    public_key: [u8; PUBLIC_KEY_SIZE],
+    signature: [u8; SIGNATURE_SIZE],
+}
+
+impl Seal {
+    /// The seal of a file, unchecked. `None` if the file cannot have one.
+    pub fn of(file: &[u8]) -> Option<Seal> {
+        if !Artifact::detect(file) || file.len() < EHDR_SIZE + SEAL_SIZE {
+            return None;
+        }
+        let seal = file.last_chunk::<SEAL_SIZE>()?;
+        let (hash, rest) = seal.split_first_chunk()?;
+        let (public_key, rest) = rest.split_first_chunk()?;
+        Some(Seal { hash: *hash, public_key: *public_key, signature: *rest.first_chunk()? })
+    }
+
+    fn encode(&self) -> [u8; SEAL_SIZE] {
+        let mut bytes = [0; SEAL_SIZE];
+        bytes[..HASH_SIZE].copy_from_slice(&self.hash);
+        bytes[HASH_SIZE..][..PUBLIC_KEY_SIZE].copy_from_slice(&self.public_key);
+        bytes[HASH_SIZE + PUBLIC_KEY_SIZE..].copy_from_slice(&self.signature);
+        bytes
+    }
+
+    /// What tells artifacts apart, whoever signed them: the BLAKE3 hash of all before the seal.
+    pub fn hash(&self) -> &[u8; HASH_SIZE] {
+        &self.hash
+    }
+
+    /// Whether it is the seal of somebody at all.
+    pub fn is_signed(&self) -> bool {
+        self.public_key != [0; PUBLIC_KEY_SIZE] || self.signature != [0; SIGNATURE_SIZE]
+    }
+
+    /// The public key of the signer, as it stands there.
+    pub fn public_key(&self) -> &[u8; PUBLIC_KEY_SIZE] {
+        &self.public_key
+    }
+
+    /// Whether the signature is one of that key for that hash.
+    pub fn signature_is_right(&self) -> bool {
+        sign::verifies(&self.public_key, &self.hash, &self.signature)
+    }
+}
+
+/// Signs a file that [`write()`] made, in place; a signature that it has is replaced. Returns whether it is such a file.
+pub fn sign(file: &mut [u8], key: &SigningKey) -> bool {
+    let Some(seal) = Seal::of(file) else { return false };
+    let (public_key, signature) = (*key.public_key().as_bytes(), key.sign(&seal.hash));
+    replace_seal(file, &Seal { public_key, signature, ..seal });
+    true
+}
+
+/// Takes the signature away, so that the file is as [`write()`] made it. Returns whether it is such a file.
+pub fn unsign(file: &mut [u8]) -> bool {
+    let Some(seal) = Seal::of(file) else { return false };
+    replace_seal(file, &Seal { public_key: [0; PUBLIC_KEY_SIZE], signature: [0; SIGNATURE_SIZE], ..seal });
+    true
+}
+
+fn replace_seal(file: &mut [u8], seal: &Seal) {
+    let start = file.len() - SEAL_SIZE;
+    file[start..].copy_from_slice(&seal.encode());
+}
+
+/// Whether the file is an artifact of this format at all. What is read here decides on nothing but the words of a refusal.
+fn check_start(file: &[u8]) -> Result<(), ArtifactError> {
+    if file.is_empty() {
+        return Err(ArtifactError::Empty);
+    }
+    if !Artifact::detect(file) {
+        return Err(ArtifactError::NotAnArtifact);
+    }
+    let least = EHDR_SIZE + HEADERS_SIZE + SEAL_SIZE;
+    if file.len() < least {
+        return Err(ArtifactError::Cut { expected: least as u64, found: file.len() as u64 });
+    }
+    if file[8] != FORMAT_VERSION {
+        return Err(ArtifactError::FormatVersion(file[8]));
+    }
+    Ok(())
+}
+
+/// Whether all before the seal is what the seal says, and whether that is of somebody who is trusted.
+fn check_seal(file: &[u8], trust: Trust<'_>) -> Result<(), ArtifactError> {
+    if matches!(trust, Trust::JustCompiled) {
+        return Ok(());
+    }
+    let seal = Seal::of(file).ok_or(ArtifactError::NotAnArtifact)?;
+    if content_hash(file) != seal.hash {
+        return Err(damage(file));
+    }
+    let id = || KeyId::of(&seal.public_key);
+    match trust {
+        Trust::SignedBy(_) if !seal.is_signed() => return Err(ArtifactError::Unsigned),
+        Trust::SignedBy(is_trusted) if !is_trusted(&seal.public_key) => {
+            return Err(ArtifactError::UnknownKey(id()));
+        }
+        Trust::Anybody if !seal.is_signed() => return Ok(()),
+        _ => {}
+    }
+    // A signature must be right, whether it matters or not: so that a file with any byte changed is refused. Whoever trusts bytes that
+    // are no key, or one for which anybody can sign, gets no further either.
+    let key = PublicKey::from_bytes(seal.public_key).ok_or_else(|| ArtifactError::Signature(id()))?;
+    if key.verifies(&seal.hash, &seal.signature) { Ok(()) } else { Err(ArtifactError::Signature(id())) }
+}
+
+/// What is wrong with a file whose hash is not right, as far as its own length shows it.
+fn damage(file: &[u8]) -> ArtifactError {
+    let found = file.len() as u64;
+    let expected = read_u64(file, 40).saturating_add((HEADERS_SIZE + SEAL_SIZE) as u64);
+    if *file.first_chunk::<EHDR_SIZE>().unwrap_or(&[0; EHDR_SIZE]) != elf_header(read_u64(file, 40)) {
+        return ArtifactError::HashMismatch;
+    }
+    match found.cmp(&expected) {
+        Ordering::Less => ArtifactError::Cut { expected, found },
+        Ordering::Greater => ArtifactError::Damaged("bytes after its end"),
+        Ordering::Equal => ArtifactError::HashMismatch,
     }
 }
 
@@ -388,11 +558,9 @@ fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8], what: &'static str) -> Res
     }
 }
 
-fn content_hash(file: &[u8], hash: &Range<usize>) -> [u8; HASH_SIZE] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&file[..hash.start]);
-    hasher.update(&file[hash.end..]);
-    *hasher.finalize().as_bytes()
+/// The hash of all before the seal, which must be there.
+fn content_hash(file: &[u8]) -> [u8; HASH_SIZE] {
+    *blake3::hash(&file[..file.len() - SEAL_SIZE]).as_bytes()
 }
 
 fn read_u16(bytes: &[u8], at: usize) -> u16 {
@@ -409,19 +577,10 @@ fn read_u64(bytes: &[u8], at: usize) -> u64 {
 
 /// Checks the ELF header and every section header against what [`write`] produces.
 fn read_sections(file: &[u8]) -> Result<Sections, ArtifactError> {
-    if file.is_empty() {
-        return Err(ArtifactError::Empty);
-    }
-    if !Artifact::detect(file) {
-        return Err(ArtifactError::NotAnArtifact);
-    }
     let found = file.len() as u64;
     let Some(header) = file.first_chunk::<EHDR_SIZE>() else {
         return Err(ArtifactError::Cut { expected: EHDR_SIZE as u64, found });
     };
-    if header[8] != FORMAT_VERSION {
-        return Err(ArtifactError::FormatVersion(header[8]));
-    }
     let kind = read_u32(header, 48);
     if kind != KIND_MODULE {
         return Err(ArtifactError::UnknownKind(kind));
@@ -430,7 +589,7 @@ fn read_sections(file: &[u8]) -> Result<Sections, ArtifactError> {
     if *header != elf_header(shoff) {
         return Err(ArtifactError::Damaged("ELF header"));
     }
-    let expected = shoff.checked_add(((NUM_SECTIONS + 1) * SHDR_SIZE) as u64);
+    let expected = shoff.checked_add((HEADERS_SIZE + SEAL_SIZE) as u64);
     let expected = expected.ok_or(ArtifactError::Damaged("ELF header"))?;
     if found < expected {
         return Err(ArtifactError::Cut { expected, found });
@@ -451,8 +610,11 @@ fn read_sections(file: &[u8]) -> Result<Sections, ArtifactError> {
         if header != section_header(number, offset, size) {
             return Err(ArtifactError::Damaged("section header"));
         }
+        // The seal alone comes after the section headers, and is all that does.
+        let (least, most) =
+            if number == SEAL { (expected - SEAL_SIZE as u64, expected) } else { (end, shoff) };
         let section_end =
-            offset.checked_add(size).filter(|&section_end| offset >= end && section_end <= shoff);
+            offset.checked_add(size).filter(|&section_end| offset >= least && section_end <= most);
         end = section_end.ok_or(ArtifactError::Damaged("section bounds"))?;
         if offset % SECTIONS[number].align as u64 != 0 {
             return Err(ArtifactError::Damaged("section alignment"));
@@ -464,7 +626,7 @@ fn read_sections(file: &[u8]) -> Result<Sections, ArtifactError> {
             return Err(ArtifactError::Damaged("section size"));
         }
     }
-    if ranges[HASH].len() != HASH_SIZE || file[ranges[SHSTRTAB].clone()] != *section_names() {
+    if ranges[SEAL].len() != SEAL_SIZE || file[ranges[SHSTRTAB].clone()] != *section_names() {
         return Err(ArtifactError::Damaged("section contents"));
     }
     Ok(Sections { ranges })
@@ -574,7 +736,7 @@ impl fmt::Display for WriteError {
 
 impl core::error::Error for WriteError {}
 
-/// Writes a file. The same parts give the same bytes.
+/// Writes a file, which nobody has signed yet. The same parts give the same bytes.
 ///
 /// # Errors
 /// When memory for the file is lacking.
@@ -595,26 +757,25 @@ pub fn write(parts: &Parts<'_>) -> Result<Vec<u8>, WriteError> {
         &info,
         &engine,
         parts.rodata,
-        &[0; HASH_SIZE],
         &names,
+        &[],
     ];
     let most =
         contents.iter().zip(&SECTIONS).map(|(bytes, kind)| bytes.len() + 2 * kind.align).sum::<usize>()
             + EHDR_SIZE
-            + (NUM_SECTIONS + 2) * SHDR_SIZE;
+            + HEADERS_SIZE
+            + SEAL_SIZE;
     let mut file = Vec::new();
     file.try_reserve_exact(most).map_err(|_| WriteError::OutOfMemory(most))?;
     file.resize(EHDR_SIZE, 0);
     let mut headers = alloc::vec![0; SHDR_SIZE];
-    let mut hash = 0..0;
-    for (number, bytes) in contents.iter().enumerate() {
+    for (number, bytes) in contents.iter().enumerate().take(SEAL) {
         file.resize(file.len().next_multiple_of(SECTIONS[number].align), 0);
         let offset = file.len();
         file.extend_from_slice(bytes);
         match number {
             TEXT => file.resize(file.len().next_multiple_of(PAGE_SIZE), TEXT_PADDING),
             RODATA => file.resize(file.len().next_multiple_of(PAGE_SIZE), 0),
-            HASH => hash = offset..file.len(),
             _ => {}
         }
         headers.extend(section_header(number, offset as u64, (file.len() - offset) as u64));
@@ -622,9 +783,12 @@ pub fn write(parts: &Parts<'_>) -> Result<Vec<u8>, WriteError> {
     file.resize(file.len().next_multiple_of(8), 0);
     let shoff = file.len() as u64;
     file[..EHDR_SIZE].copy_from_slice(&elf_header(shoff));
+    headers.extend(section_header(SEAL, shoff + HEADERS_SIZE as u64, SEAL_SIZE as u64));
     file.extend(headers);
-    let digest = content_hash(&file, &hash);
-    file[hash].copy_from_slice(&digest);
+    file.resize(file.len() + SEAL_SIZE, 0);
+    let hash = content_hash(&file);
+    let start = file.len() - SEAL_SIZE;
+    file[start..][..HASH_SIZE].copy_from_slice(&hash);
     Ok(file)
 }
 

@@ -8,7 +8,7 @@
 //! * [`builtins`]: the runtime's functions that generated code calls.
 //! * [`trap`]: why code traps. [`tunables`]: what both sides assumed about memories. [`cpu`]: what instructions code uses.
 //! * [`compile`]: what the engine knows of the compiler.
-//! * [`elf`]: the file. [`side_table`], [`tables`]: what is looked up by pc, in place.
+//! * [`elf`]: the file; [`sign`]: who made it. [`side_table`], [`tables`]: what is looked up by pc, in place.
 //!
 //! # The `.cwasm` file
 //! An ELF64 file without relocations and program headers. Sections have a fixed order, and addresses equal to their file
@@ -27,12 +27,23 @@
 //!               .wasmc.info    bincode of Module
 //!               .wasmc.engine  bincode of EngineInfo: version, target, CPU features, tunables
 //! page aligned  .rodata.wasm   data segments and memory images; filled up to a whole page
-//!               .wasmc.hash    BLAKE3 of the file without these 32 bytes
-//!               .shstrtab, section headers; then the file ends
+//!               .shstrtab, section headers
+//!               .wasmc.seal    128 bytes; then the file ends
 //! ```
 //!
-//! The runtime refuses a file whose hash, version, target, CPU features or tunables are not right, before it maps anything
-//! executable. The hash finds damage; it is no proof of origin: a `.cwasm` is machine code and as trusted as who made it.
+//! # The seal
+//! ```text
+//! 32 bytes   BLAKE3 of everything before the seal: headers and padding too
+//! 32 bytes   Ed25519 public key of the signer
+//! 64 bytes   its signature of sign::DOMAIN and the hash; key and signature are zeros in a file that nobody signed
+//! ```
+//! The hash finds damage, the signature forgery: a `.cwasm` is machine code and as trusted as who made it. Both cover every byte of the
+//! file. To find the seal takes the file's length alone, so nothing of the file need be believed before: a reader first looks for the
+//! magic number and the format version (for a helpful refusal only), then checks the seal, and only then reads the rest. Nothing of a
+//! file but what is before its seal has any influence on what is loaded.
+//!
+//! Then the runtime refuses a file whose version, target, CPU features or tunables are not right, before it maps anything
+//! executable. Signing changes the seal only: two artifacts of the same code differ in their last 96 bytes at most.
 //!
 //! Calls between functions of a module are direct (`call rel32`), indirect through a `VMFuncRef` or a `VMFunctionImport`. A later
 //! compiler may route direct calls through a table instead: the function table gives every function's entry, so nothing else
@@ -51,6 +62,7 @@ mod fallible;
 pub mod index;
 pub mod module;
 pub mod side_table;
+pub mod sign;
 pub mod tables;
 pub mod trap;
 pub mod tunables;
@@ -58,7 +70,7 @@ pub mod types;
 pub mod vmctx;
 
 pub use cpu::CpuFeatures;
-pub use elf::{Artifact, ArtifactError, EngineInfo, Host, OptLevel, Parts, Sections};
+pub use elf::{Artifact, ArtifactError, EngineInfo, Host, OptLevel, Parts, Seal, Sections, Trust};
 pub use index::*;
 pub use module::Module;
 pub use tables::CodeTables;

@@ -6,9 +6,15 @@
 //! compiler it is, and the whole of [`Settings`].
 //!
 //! # Trust
-//! An artifact is machine code. **Who can write to the cache's directory can put code into this program, which in a kernel is the
-//! kernel.** Hashes find damage, not forgery. So on Linux the directory must belong to the user and be writable by nobody else
-//! ([`Directory::open_private`]), and is made so; in Theseus every program is part of the kernel anyway.
+//! An artifact is machine code: **what is found here becomes part of this program, which in a kernel is the kernel.** Hashes find
+//! damage, not forgery. So entries must show that it was this engine that made them, from that very module:
+//!
+//! - In Theseus, where everybody can write to the directory, the digest of an entry is *keyed* with a secret that was made at boot and is
+//!   in memory only. It covers the key of the entry and the hash of the artifact. An entry that somebody else put there, made of an entry
+//!   for another module, or brought along from an earlier boot, counts as damaged. The artifact itself needs no signature, so
+//!   a hit costs no more than hashing it once.
+//! - On Linux the directory must belong to the user and be writable by nobody else ([`Directory::open_private`]), and is made so; the
+//!   digest has no key. Who could write there could also write to the program itself.
 //!
 //! # Entries
 //! One file each, named by the key in hexadecimal, with the artifact first, where it is page-aligned:
@@ -19,11 +25,11 @@
 //! key           32 bytes
 //! artifact      its own hash, 32 bytes; its length, u64
 //! strings       their length, u32
-//! digest        32 bytes: BLAKE3 of everything from the strings up to here
+//! digest        32 bytes: BLAKE3 of everything from the strings up to here, keyed if the system has a secret for it
 //! magic         8 bytes
 //! ```
 //! All numbers are little-endian. An entry is used only if the magic, all lengths, the digest, the key and the artifact's hash are right and the
-//! artifact passes every check that [`Module::deserialize`] makes; otherwise it counts as absent, and is replaced by what
+//! artifact passes every check that [`Module::deserialize`] makes but that of its signature; otherwise it counts as absent, and is replaced by what
 //! is compiled then.
 //!
 //! # Invariants
@@ -45,11 +51,11 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use wasm_artifact::compile::Settings;
 use wasm_artifact::elf::{ENGINE_VERSION, FORMAT_VERSION};
-use wasm_artifact::{Artifact, OptLevel};
+use wasm_artifact::{OptLevel, Seal, Trust};
 use wasm_platform::files::{self, Directory};
 
 /// What entries end with: a name, and the version of their own format.
-const MAGIC: &[u8; 8] = b"wasmche\x01";
+const MAGIC: &[u8; 8] = b"wasmche\x02";
 
 /// What the names of entries end with, after the key.
 const EXTENSION: &str = ".cached";
@@ -275,7 +281,7 @@ impl Cache {
         self.0.misses.fetch_add(1, Ordering::Relaxed);
         let artifact = compile()?;
         // SAFETY: the compiler has just made it.
-        let module = unsafe { Module::deserialize(engine, &artifact)? };
+        let module = unsafe { Module::load_own(engine, &artifact, Trust::JustCompiled)? };
         if let Some(key) = key {
             // Without a cache everything works, and who compiles cannot do anything about it.
             let _ = self.store(&key, settings, source, &artifact);
@@ -289,9 +295,9 @@ impl Cache {
         let name = key.file_name();
         let file = directory.read(&name).ok()?;
         let artifact = checked_artifact(&file, key)?;
-        // SAFETY: nobody but this user can write to the directory, and the engine writes only what the compiler made. This is such a
-        // file: it says so itself, and is neither cut nor altered.
-        let module = unsafe { Module::deserialize(engine, artifact) }.ok()?;
+        // SAFETY: an engine of this system wrote the entry, and such write only what the compiler made: in Theseus the keyed digest
+        // says so, on Linux nobody else can write to the directory. The digest covers the artifact's hash, which is checked now.
+        let module = unsafe { Module::load_own(engine, artifact, Trust::Anybody) }.ok()?;
         // It stays where it is in the order of use, if that cannot be changed.
         let _ = directory.touch(&name);
         Some(module)
@@ -346,7 +352,7 @@ fn checked_artifact<'f>(file: &'f [u8], key: &Key) -> Option<&'f [u8]> {
         return None;
     }
     let artifact = &file[..usize::try_from(trailer.artifact_len).ok()?];
-    (Artifact::stored_hash(artifact)? == trailer.artifact_hash).then_some(artifact)
+    (*Seal::of(artifact)?.hash() == trailer.artifact_hash).then_some(artifact)
 }
 
 /// What an entry is found by.
@@ -403,6 +409,14 @@ impl Write for HashedText {
     }
 }
 
+/// What shows that a trailer is one of this system's.
+fn digest(bytes: &[u8]) -> blake3::Hash {
+    match wasm_keys::cache_secret() {
+        Some(secret) => blake3::keyed_hash(&secret, bytes),
+        None => blake3::hash(bytes),
+    }
+}
+
 /// What stands in an entry after its artifact.
 #[derive(Debug, PartialEq, Eq)]
 struct Trailer {
@@ -428,7 +442,7 @@ impl Trailer {
             cpu: settings.cpu.to_string(),
             effort: effort.to_string(),
         };
-        let artifact_hash = Artifact::stored_hash(artifact)?;
+        let artifact_hash = *Seal::of(artifact)?.hash();
         Some(Trailer { key: *key, artifact_hash, artifact_len: artifact.len() as u64, module, len: 0 })
     }
 
@@ -445,7 +459,7 @@ impl Trailer {
         bytes.extend(self.artifact_hash);
         bytes.extend(self.artifact_len.to_le_bytes());
         bytes.extend(strings.to_le_bytes());
-        let digest = blake3::hash(&bytes);
+        let digest = digest(&bytes);
         bytes.extend(digest.as_bytes());
         bytes.extend(MAGIC);
         bytes
@@ -461,7 +475,8 @@ impl Trailer {
         let (fixed, artifact_hash) = fixed.split_last_chunk::<HASH>()?;
         let (fixed, key) = fixed.split_last_chunk::<HASH>()?;
         let start = fixed.len().checked_sub(strings_len)?;
-        if blake3::hash(&rest[start..]) != *digest {
+        // Comparing such hashes takes the same time wherever they differ.
+        if self::digest(&rest[start..]) != *digest {
             return None;
         }
         let mut strings = &fixed[start..];

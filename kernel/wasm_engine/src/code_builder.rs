@@ -1,6 +1,6 @@
 //! Compiling step by step.
 
-use crate::compile::{compile, precompile};
+use crate::compile::{compile, precompile_signed};
 use crate::module::{FilePath, read};
 use crate::{Engine, Module, Result, bail, error::Context};
 use alloc::borrow::Cow;
@@ -89,12 +89,12 @@ impl<'a> CodeBuilder<'a> {
         compile(self.engine, bytes, *accept_text, path.and_then(crate::cache::path_text))
     }
 
-    /// Compiles the module to an artifact for [`Module::deserialize`].
+    /// Compiles the module to an artifact for [`Module::deserialize`], signed as [`Config::signing_key`](crate::Config::signing_key) says.
     ///
     /// # Errors
     /// Fails if none was given, or says what is wrong with it.
     pub fn compile_module_serialized(&self) -> Result<Vec<u8>> {
         let Input { bytes, accept_text, .. } = self.input()?;
-        precompile(self.engine, bytes, *accept_text)
+        precompile_signed(self.engine, bytes, *accept_text)
     }
 }

@@ -9,10 +9,10 @@ use crate::{Config, Engine, Module, Result, bail, error::Context};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use wasm_artifact::CpuFeatures;
 use wasm_artifact::compile::{
     CompileLimits, CompileRequest, CompileService, Features, Progress, Settings, Target,
 };
+use wasm_artifact::{CpuFeatures, Trust};
 
 /// How much the compiler is to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -316,17 +316,24 @@ impl Engine {
     }
 
     /// Compiles a module, in the binary or the text format, to an artifact for
-    /// [`Module::deserialize`].
+    /// [`Module::deserialize`], signed as [`Config::signing_key`] says.
     ///
     /// # Errors
     /// Says what is wrong with the module.
     pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        precompile(self, bytes, true)
+        precompile_signed(self, bytes, true)
     }
 }
 
-/// Compiles a module to an artifact.
-pub(crate) fn precompile(engine: &Engine, input: &[u8], accept_text: bool) -> Result<Vec<u8>> {
+/// Compiles a module to an artifact, and signs it if the engine does.
+pub(crate) fn precompile_signed(engine: &Engine, input: &[u8], accept_text: bool) -> Result<Vec<u8>> {
+    let mut artifact = precompile(engine, input, accept_text)?;
+    engine.sign(&mut artifact)?;
+    Ok(artifact)
+}
+
+/// Compiles a module to an artifact that nobody has signed.
+fn precompile(engine: &Engine, input: &[u8], accept_text: bool) -> Result<Vec<u8>> {
     engine.with_compiler(input, accept_text, |compiler, request| compiler.compile(request))
 }
 
@@ -348,7 +355,7 @@ pub(crate) fn compile(
         _ => {
             let artifact = compile()?;
             // SAFETY: the compiler has just made it.
-            unsafe { Module::deserialize(engine, artifact) }
+            unsafe { Module::load_own(engine, &artifact, Trust::JustCompiled) }
         }
     }
 }

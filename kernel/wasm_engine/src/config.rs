@@ -1,5 +1,6 @@
 //! How an engine is to work.
 
+use crate::trust::{Signer, Trusted};
 use core::num::NonZeroUsize;
 use wasm_artifact::Tunables;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub(crate) shared_memory: bool,
     pub(crate) compiler: crate::compile::Options,
     pub(crate) cache: Option<crate::Cache>,
+    pub(crate) trusted: Trusted,
+    pub(crate) signer: Signer,
 }
 
 impl Default for Config {
@@ -57,6 +60,8 @@ impl Default for Config {
             shared_memory: false,
             compiler: Default::default(),
             cache: None,
+            trusted: Trusted::DEFAULT,
+            signer: Signer::DEFAULT,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The engine: what all modules and stores of a program have in common.
 
 use crate::compile::Compiler;
+use crate::trust::SystemKeys;
 use crate::type_registry::TypeRegistry;
 use crate::{Config, Result, trap};
 use alloc::string::String;
@@ -25,6 +26,8 @@ struct Inner {
     /// What compiles modules, once there was one to compile.
     compiler: Once<Compiler>,
     debug_info_reader: Once<crate::debug_info::Reader>,
+    #[cfg_attr(not(target_os = "theseus"), allow(dead_code, reason = "only Theseus has keys of its own"))]
+    system_keys: SystemKeys,
     _trap_hook: TrapHook,
 }
 
@@ -53,6 +56,7 @@ impl Engine {
             types: TypeRegistry::default(),
             compiler: Once::new(),
             debug_info_reader: Once::new(),
+            system_keys: SystemKeys::default(),
             _trap_hook: TrapHook::install(trap::handle)?,
         })))
     }
@@ -101,6 +105,12 @@ impl Engine {
                 Ok(self.0.compiler.call_once(|| compiler))
             }
         }
+    }
+
+    /// What is known of the keys that the system trusts.
+    #[cfg(target_os = "theseus")]
+    pub(crate) fn system_keys(&self) -> &SystemKeys {
+        &self.0.system_keys
     }
 
     /// What an artifact must have been compiled for to run here.

@@ -55,6 +55,7 @@ mod shared_memory;
 mod store;
 mod table;
 mod trap;
+mod trust;
 mod type_registry;
 mod types;
 mod v128;
@@ -84,6 +85,7 @@ pub use module::{FilePath, Module, ModuleExport, read_file};
 pub use shared_memory::SharedMemory;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, StoreInner};
 pub use table::Table;
+pub use trust::{read_signing_key, read_trusted_keys, system_signing_key, system_trusted_keys};
 pub use types::{
     ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType, MemoryTypeBuilder,
     Mutability, RefType, TableType, ValType,
@@ -92,5 +94,6 @@ pub use v128::V128;
 pub use values::{Ref, Val};
 pub use vm::WaitResult;
 pub use wasm_artifact::compile::{CompileError, CompileErrorKind, CompileLimits, Progress};
+pub use wasm_artifact::sign::{KeyId, PublicKey, SigningKey, TrustedKeys};
 pub use wasm_artifact::vmctx::ValRaw;
 pub use wasm_artifact::{CpuFeatures, Trap};

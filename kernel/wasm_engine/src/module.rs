@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use wasm_artifact::module::{EntityType, Export};
 use wasm_artifact::vmctx::{VMArrayCallFunction, VMOffsets, VMWasmCode};
-use wasm_artifact::{Artifact, DefinedFuncIndex, EntityIndex, TypeIndex};
+use wasm_artifact::{Artifact, DefinedFuncIndex, EntityIndex, Trust, TypeIndex};
 use wasm_unwind::LoadedCode;
 
 /// What names a file: a path on Linux, its text in the kernel.
@@ -75,14 +75,41 @@ impl Module {
     /// Loads a module from an artifact that was compiled before, here or on another machine.
     ///
     /// # Errors
-    /// Says what is wrong if the artifact is damaged, or was compiled for another system, engine or CPU.
+    /// Says what is wrong if the artifact is damaged, was compiled for another system, engine or CPU, or is signed by nobody whom
+    /// the engine [trusts](crate::Config::trusted_keys).
     ///
     /// # Safety
-    /// The artifact must come from the compiler, unaltered: it is machine code that will run with the host's rights.
-    /// The hash in it shows accidents, not forgery.
+    /// The artifact must come from the compiler, unaltered: it is machine code that will run with the host's rights. If the
+    /// engine has trusted keys, as it has in the kernel unless its configuration says otherwise, the signature shows that, as
+    /// far as whoever has these keys signs what the compiler makes and nothing else. If it has none, the caller vouches for the
+    /// artifact: the hash in it shows accidents, not forgery. Either way `bytes` must give the same bytes each time, and nobody may write to
+    /// them meanwhile, as with every reference to bytes.
     pub unsafe fn deserialize(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
         let bytes = bytes.as_ref();
-        let Artifact { sections, module: declared, .. } = Artifact::parse(bytes, &engine.host())?;
+        let artifact = engine.parse_foreign(bytes)?;
+        // SAFETY: the artifact is signed by somebody who is trusted, or is as the caller says.
+        unsafe { Self::load(engine, bytes, artifact) }
+    }
+
+    /// Loads a module from an artifact whose origin is known: the compiler has just made it, or it is from the cache.
+    ///
+    /// # Errors
+    /// As [`deserialize`](Self::deserialize), but for who made it.
+    ///
+    /// # Safety
+    /// The compiler must have made the artifact, unaltered or, unless `trust` is [`Trust::JustCompiled`], altered by accident.
+    pub(crate) unsafe fn load_own(engine: &Engine, bytes: &[u8], trust: Trust<'_>) -> Result<Module> {
+        let artifact = Artifact::parse(bytes, &engine.host(), trust)?;
+        // SAFETY: by the caller.
+        unsafe { Self::load(engine, bytes, artifact) }
+    }
+
+    /// Makes a module of an artifact and what was read of it.
+    ///
+    /// # Safety
+    /// The compiler must have made the artifact, and `artifact` must have been parsed from it.
+    unsafe fn load(engine: &Engine, bytes: &[u8], artifact: Artifact) -> Result<Module> {
+        let Artifact { sections, module: declared, .. } = artifact;
         // SAFETY: the artifact is as the caller says, and its sections are what was just read from it.
         let code = unsafe { LoadedCode::new(bytes, sections)? };
         let offsets = declared.vm_offsets().ok_or_else(|| format_err!("the module declares too much"))?;
@@ -130,7 +157,7 @@ impl Module {
         unsafe { Self::deserialize(engine, read(path.as_ref())?) }
     }
 
-    /// The artifact, to be kept for [`deserialize`](Self::deserialize).
+    /// The artifact, to be kept for [`deserialize`](Self::deserialize), signed if the engine signs or somebody has signed it.
     ///
     /// # Errors
     /// Fails if there is no memory for a copy.
@@ -138,6 +165,7 @@ impl Module {
         let image = self.code().image();
         let mut copy = reserved(image.len())?;
         copy.extend_from_slice(image);
+        self.sign_copy(&mut copy)?;
         Ok(copy)
     }
 

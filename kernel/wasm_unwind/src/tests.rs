@@ -29,7 +29,8 @@ fn artifact() -> Vec<u8> {
 
 fn load(file: &[u8]) -> LoadedCode {
     let host = Host { target: "test", cpu: CpuFeatures::BASELINE, tunables: Tunables::default() };
-    let sections = wasm_artifact::Artifact::parse(file, &host).unwrap().sections;
+    let sections =
+        wasm_artifact::Artifact::parse(file, &host, wasm_artifact::Trust::JustCompiled).unwrap().sections;
     // SAFETY: the file was just written, with empty unwind tables.
     unsafe { LoadedCode::new(file, sections).unwrap() }
 }

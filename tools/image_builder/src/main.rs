@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! image_builder --artifacts build.json --base nano_core.elf --base-lib libnano_core.a --applications applications
-//!               [--files DIR] [--extra FILE=NAME]… --output theseus.cpio [--sizes]
+//!               [--files DIR] [--extra FILE=NAME]… [--trusted-keys FILE]… --output theseus.cpio [--sizes]
 //! image_builder --object IN.o --output OUT.o
 //! ```
 //! `build.json` is what `cargo build --message-format=json` printed: the list of what this build consists of. Objects are
@@ -11,6 +11,7 @@
 //!
 //! The archive is an uncompressed cpio (`newc`), in which every file's contents begin at a multiple of 4096 bytes; names are
 //! padded with zero bytes to that end. It holds
+//! - `keys/trusted.keys`: the public keys whose `.cwasm` files the system loads; first, because it is looked for in the archive itself,
 //! - `namespaces/_kernel/CRATE-HASH.o`, `namespaces/_applications/CRATE-HASH.o`: objects, prepared for the loader ([`prepare`]),
 //! - `namespaces/_kernel/nano_core.sym`: symbols of the base image,
 //! - `namespaces/symbols.idx`: which object defines which symbol,
@@ -37,6 +38,8 @@ use crate_metadata::{
     SYMBOL_INDEX_FILE_NAME, base_symbols::BaseSymbols, symbol_index::SymbolIndex,
 };
 
+use wasm_artifact::sign::{TRUSTED_KEYS_FILE, TrustedKeys};
+
 use archive::Archive;
 use crates::CrateObject;
 
@@ -44,7 +47,7 @@ use crates::CrateObject;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const USAGE: &str = "usage: image_builder --artifacts BUILD.json --base ELF --base-lib LIB.a --applications DIR \
-                     [--files DIR] [--extra FILE=NAME]… --output CPIO [--sizes]\n   or: image_builder --object IN.o \
+                     [--files DIR] [--extra FILE=NAME]… [--trusted-keys FILE]… --output CPIO [--sizes]\n   or: image_builder --object IN.o \
                      --output OUT.o";
 
 /// What the command line asks for.
@@ -56,6 +59,7 @@ struct Options {
     applications: Option<PathBuf>,
     files: Option<PathBuf>,
     extra: Vec<(PathBuf, String)>,
+    trusted_keys: Vec<PathBuf>,
     object: Option<PathBuf>,
     output: Option<PathBuf>,
     sizes: bool,
@@ -76,6 +80,7 @@ impl Options {
                 "--base-lib" => options.base_lib = Some(value()?.into()),
                 "--applications" => options.applications = Some(value()?.into()),
                 "--files" => options.files = Some(value()?.into()),
+                "--trusted-keys" => options.trusted_keys.push(value()?.into()),
                 "--object" => options.object = Some(value()?.into()),
                 "--output" | "-o" => options.output = Some(value()?.into()),
                 "--extra" => {
@@ -144,6 +149,9 @@ fn build_image(options: &Options) -> Outcome<()> {
     check_that_all_is_defined(&objects, &base_symbols)?;
 
     let mut archive = Archive::default();
+    if !options.trusted_keys.is_empty() {
+        archive.file(TRUSTED_KEYS_FILE, trusted_keys(&options.trusted_keys)?.as_bytes());
+    }
     let kernel_directory = CrateType::Kernel.default_namespace_name();
     archive.file(
         &format!("{NAMESPACES_DIRECTORY_NAME}/{kernel_directory}/{BASE_SYMBOLS_FILE_NAME}"),
@@ -166,6 +174,18 @@ fn build_image(options: &Options) -> Outcome<()> {
         report::print_sizes(&objects, &base_image, base_symbols.len(), archive.len())?;
     }
     Ok(())
+}
+
+/// The keys in all of these files, as one file.
+fn trusted_keys(files: &[PathBuf]) -> Outcome<String> {
+    let mut keys = TrustedKeys::new();
+    for file in files {
+        let text =
+            String::from_utf8(read(file)?).map_err(|_| format!("{}: this is no key file", file.display()))?;
+        let found = TrustedKeys::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        keys.add_all(&found)?;
+    }
+    Ok(keys.iter().map(|key| format!("{key}\n")).collect())
 }
 
 /// Names of the directories below `path`.

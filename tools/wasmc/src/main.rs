@@ -1,11 +1,11 @@
 //! `wasmc`: compiles a WebAssembly module, binary or text, to an artifact that `wasm_run` loads.
 //!
-//! Functions are compiled on all processors. The output depends on the module and the options alone. Errors are one line on
+//! Functions are compiled on all processors. The output depends on the module, the options and the key that signs alone. Errors are one line on
 //! stderr; the exit status is 1, or 2 when the command line is not understood.
 
 mod options;
 
-use options::{Command, Options};
+use options::{Command, Options, Signer};
 use std::process::ExitCode;
 use wasm_artifact::compile::{CompileLimits, CompileRequest};
 use wasm_compile::wasm_compile_service;
@@ -17,8 +17,9 @@ fn main() -> ExitCode {
         Ok(arguments) => options::parse(arguments),
         Err(argument) => Err(format!("{argument:?} is not UTF-8")),
     };
-    let options = match parsed {
-        Ok(Command::Compile(options)) => options,
+    let done = match parsed {
+        Ok(Command::Compile(options)) => compile(&options),
+        Ok(Command::Keys) => keys(),
         Ok(Command::Help) => {
             print!("{}", options::HELP);
             return ExitCode::SUCCESS;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match compile(&options) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("wasmc: {message}");
@@ -37,8 +38,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads, compiles, writes. Errors are one line.
+/// Makes the developer's keys, and says which they are.
+fn keys() -> Result<(), String> {
+    let made = wasm_keys::make_keys(&wasm_keys::directory()?)?;
+    let new = if made.is_new { "made" } else { "there is" };
+    println!("{new} the key {} in {}", made.key.public_key().id(), made.trusted.with_file_name("").display());
+    Ok(())
+}
+
+/// Reads, compiles, signs, writes. Errors are one line.
 fn compile(options: &Options) -> Result<(), String> {
+    // First, so that nothing is compiled in vain.
+    let key = match &options.signer {
+        Signer::Developer => {
+            Some(wasm_keys::signing_key().map_err(|error| format!("{error}, or compile with --no-sign"))?)
+        }
+        Signer::File(file) => Some(wasm_keys::read_signing_key(file)?),
+        Signer::Nobody => None,
+    };
     let input = options.input.display();
     let bytes = std::fs::read(&options.input).map_err(|error| format!("cannot read {input}: {error}"))?;
     if bytes.is_empty() {
@@ -55,8 +72,11 @@ fn compile(options: &Options) -> Result<(), String> {
         tasks: options.threads,
         progress: None,
     };
-    let artifact =
+    let mut artifact =
         wasm_compile_service.compile(&request).map_err(|error| format!("{input}: {}", error.message))?;
+    if let Some(key) = key {
+        wasm_artifact::elf::sign(&mut artifact, &key);
+    }
     write(&options.output, &artifact)
         .map_err(|error| format!("cannot write {}: {error}", options.output.display()))
 }

@@ -8,8 +8,10 @@ use wasm_artifact::{CpuFeatures, OptLevel};
 /// What `--help` prints.
 pub const HELP: &str = "\
 usage: wasmc [options] FILE
+       wasmc keys
 
-Compiles a WebAssembly module (.wasm or .wat) to an artifact (.cwasm) for wasm_run.
+Compiles a WebAssembly module (.wasm or .wat) to an artifact (.cwasm) for wasm_run, and signs it. `wasmc keys`
+makes the keys for that, unless they are there, and says which they are.
 
   -o FILE          where to write; default: the input's name with the extension .cwasm
   --target NAME    x86_64-theseus (default) or x86_64-linux
@@ -17,6 +19,9 @@ Compiles a WebAssembly module (.wasm or .wat) to an artifact (.cwasm) for wasm_r
                    or less, for example native,-avx2 or baseline,+sse4.1
   -O0, -O2, -Os    compile fast; make fast code (default); make fast code, but small where it cannot be both
   --no-debug-info  leave out what the module says about source files and lines (DWARF)
+  --key FILE       sign with this key; default: signing.key in the directory for keys, which is $WASM_KEYS, or else
+                   $XDG_CONFIG_HOME/wasm_run or ~/.config/wasm_run
+  --no-sign        do not sign: systems load the artifact only if they are told to trust it
   --threads N      default: as many as there are processors
   --help           this text
 ";
@@ -26,6 +31,8 @@ Compiles a WebAssembly module (.wasm or .wat) to an artifact (.cwasm) for wasm_r
 pub enum Command {
     /// Print [`HELP`].
     Help,
+    /// Make the keys.
+    Keys,
     /// Compile.
     Compile(Options),
 }
@@ -41,14 +48,34 @@ pub struct Options {
     pub settings: Settings,
     /// How many threads compile; at least 1.
     pub threads: usize,
+    /// Who signs.
+    pub signer: Signer,
+}
+
+/// Who signs an artifact.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// The developer's key.
+    Developer,
+    /// The key in this file.
+    File(String),
+    /// Nobody.
+    Nobody,
 }
 
 /// Understands the arguments, the program's name not among them. The error is one line.
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.peek().is_some_and(|first| first == "keys") {
+        return match arguments.nth(1) {
+            None => Ok(Command::Keys),
+            Some(_) => Err("keys takes nothing else; a module of that name is ./keys".to_string()),
+        };
+    }
     let mut input = None;
     let mut output = None;
     let mut settings = Settings::new(Target::Theseus);
+    let (mut key, mut no_sign) = (None, false);
     let mut threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     while let Some(argument) = arguments.next() {
         let (name, attached) = match argument.split_once('=') {
@@ -66,6 +93,8 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
                     .ok_or(format!("unknown target {value}; there are x86_64-theseus and x86_64-linux"))?;
             }
             "--cpu" => settings.cpu = CpuFeatures::parse(&value()?).map_err(|error| error.to_string())?,
+            "--key" => key = Some(value()?),
+            "--no-sign" => no_sign = true,
             "-O0" => settings.opt_level = OptLevel::None,
             "-O2" => settings.opt_level = OptLevel::Speed,
             "-Os" => settings.opt_level = OptLevel::SpeedAndSize,
@@ -88,7 +117,13 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
     if output == input {
         return Err("the output would replace the input; name another one with -o".to_string());
     }
-    Ok(Command::Compile(Options { input, output, settings, threads }))
+    let signer = match (key, no_sign) {
+        (Some(_), true) => return Err("--key and --no-sign exclude each other".to_string()),
+        (Some(file), false) => Signer::File(file),
+        (None, true) => Signer::Nobody,
+        (None, false) => Signer::Developer,
+    };
+    Ok(Command::Compile(Options { input, output, settings, threads, signer }))
 }
 
 #[cfg(test)]
@@ -114,13 +149,14 @@ mod tests {
         assert_eq!(options.settings.cpu, CpuFeatures::BASELINE);
         assert_eq!(options.settings.opt_level, OptLevel::Speed);
         assert!(options.settings.debug_info);
-        assert!(options.threads >= 1);
+        assert!(options.threads >= 1 && options.signer == Signer::Developer);
     }
 
     #[test]
     fn options_may_come_anywhere_and_with_equals_signs() {
-        let options =
-            options("--target=x86_64-linux a.wasm -o b --cpu x86-64-v3 -O0 --no-debug-info --threads 3");
+        let options = options(
+            "--target=x86_64-linux a.wasm -o b --cpu x86-64-v3 -O0 --no-debug-info --threads 3 --key k",
+        );
         assert_eq!(options.input, PathBuf::from("a.wasm"));
         assert_eq!(options.output, PathBuf::from("b"));
         assert_eq!(options.settings.target, Target::Linux);
@@ -128,6 +164,9 @@ mod tests {
         assert_eq!(options.settings.opt_level, OptLevel::None);
         assert!(!options.settings.debug_info);
         assert_eq!(options.threads, 3);
+        assert_eq!(options.signer, Signer::File("k".to_string()));
+        assert_eq!(self::tests::options("a.wat --no-sign").signer, Signer::Nobody);
+        assert!(matches!(parse_line("keys"), Ok(Command::Keys)));
     }
 
     #[test]
@@ -141,6 +180,9 @@ mod tests {
             ("a --cpu 486", "unknown CPU 486"),
             ("a --threads 0", "0 is no number"),
             ("a.cwasm", "replace the input"),
+            ("a --key", "--key needs a value"),
+            ("a --key k --no-sign", "exclude each other"),
+            ("keys a", "takes nothing else"),
         ] {
             let error = parse_line(line).unwrap_err();
             assert!(error.contains(expected), "{line}: {error}");

@@ -31,8 +31,12 @@ impl Drop for Folder {
     }
 }
 
+/// The directory with the keys of all tests.
+const KEYS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/wasmc-keys");
+
 fn wasmc(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wasmc")).args(arguments).output().unwrap()
+    wasm_keys::make_keys(KEYS.as_ref()).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_wasmc")).args(arguments).env("WASM_KEYS", KEYS).output().unwrap()
 }
 
 /// The one line on stderr of a run that must fail so.
@@ -64,6 +68,51 @@ fn the_output_is_the_same_from_run_to_run_and_for_any_number_of_threads() {
     assert_eq!(artifact.engine.target, "x86_64-theseus");
     // Nothing else was left behind.
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 3);
+}
+
+#[test]
+fn artifacts_are_signed_by_the_key_that_is_wanted() {
+    let folder = Folder::new("signed");
+    let keys = folder.path("keys");
+    let with_keys = |arguments: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_wasmc")).args(arguments).env("WASM_KEYS", &keys).output();
+        let output = output.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let output = folder.path("hello.cwasm");
+    let compile = [HELLO, "-o", &output];
+    // No key yet: says how to make one.
+    let (status, _, error) = with_keys(&compile);
+    assert_eq!((status, error.lines().count()), (1, 1));
+    assert!(error.contains("wasmc keys") && error.contains("--no-sign"), "{error}");
+    assert!(!std::fs::exists(&output).unwrap());
+    let (status, made, _) = with_keys(&["keys"]);
+    assert!(status == 0 && made.starts_with("made the key ") && made.contains(&keys), "{made}");
+    let (_, again, _) = with_keys(&["keys"]);
+    assert_eq!(again, made.replace("made", "there is"));
+    let signer = || {
+        let file = std::fs::read(&output).unwrap();
+        let seal = wasm_artifact::Seal::of(&file).unwrap();
+        assert!(!seal.is_signed() || seal.signature_is_right());
+        seal.is_signed().then(|| wasm_artifact::sign::KeyId::of(seal.public_key()).to_string())
+    };
+    assert_eq!(with_keys(&compile), (0, String::new(), String::new()));
+    let developer = signer().unwrap();
+    assert!(made.contains(&developer));
+    let other = wasm_keys::make_keys(&folder.0.join("other")).unwrap().key.public_key().id().to_string();
+    let with = |more: &[&str]| with_keys(&[&compile[..], more].concat());
+    assert_eq!(with(&["--key", &folder.path("other/signing.key")]).0, 0);
+    assert!(signer() == Some(other) && signer() != Some(developer));
+    assert_eq!(with(&["--no-sign"]).0, 0);
+    assert_eq!(signer(), None);
+    // What is no key leaves the output as it was.
+    for wrong in ["other/trusted.keys", "nothing", "keys"] {
+        let (status, _, error) = with(&["--key", &folder.path(wrong)]);
+        assert!(status == 1 && error.lines().count() == 1 && error.contains("; "), "{error}");
+    }
+    assert_eq!(signer(), None);
 }
 
 #[test]

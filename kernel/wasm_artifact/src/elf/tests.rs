@@ -51,7 +51,38 @@ fn module() -> Module {
     }
 }
 
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_seed([number; 32]).unwrap()
+}
+
+fn signed_by_first(public_key: &[u8; PUBLIC_KEY_SIZE]) -> bool {
+    public_key == key(1).public_key().as_bytes()
+}
+
+/// As a system does that trusts the first key.
+fn parse(file: &[u8]) -> Result<Artifact, ArtifactError> {
+    Artifact::parse(file, &HOST, Trust::SignedBy(&signed_by_first))
+}
+
+/// As [`parse`], but whoever signed.
+fn parse_anybodys(file: &[u8]) -> Result<Artifact, ArtifactError> {
+    Artifact::parse(file, &HOST, Trust::Anybody)
+}
+
+/// Sets the hash right after a change, and signs.
+fn sealed(mut file: Vec<u8>) -> Vec<u8> {
+    let hash = content_hash(&file);
+    let start = file.len() - SEAL_SIZE;
+    file[start..][..HASH_SIZE].copy_from_slice(&hash);
+    assert!(sign(&mut file, &key(1)));
+    file
+}
+
 fn file(engine: &EngineInfo, module: &Module) -> Vec<u8> {
+    sealed(unsigned_file(engine, module))
+}
+
+fn unsigned_file(engine: &EngineInfo, module: &Module) -> Vec<u8> {
     let function = FunctionCode { offset: 0, len: 5, array_to_wasm: Some(16), wasm_offset: 33 };
     write(&Parts {
         engine,
@@ -72,7 +103,7 @@ fn file(engine: &EngineInfo, module: &Module) -> Vec<u8> {
 #[test]
 fn what_was_written_is_read() {
     let bytes = file(&engine_info(), &module());
-    let artifact = Artifact::parse(&bytes, &HOST).unwrap();
+    let artifact = parse(&bytes).unwrap();
     assert_eq!(artifact.module, module());
     assert_eq!(artifact.engine, engine_info());
     let text = artifact.sections.text();
@@ -92,7 +123,7 @@ fn what_was_written_is_read() {
 fn a_file_cut_at_any_byte_is_refused() {
     let bytes = file(&engine_info(), &module());
     for length in 0..bytes.len() {
-        let error = Artifact::parse(&bytes[..length], &HOST).unwrap_err();
+        let error = parse(&bytes[..length]).unwrap_err();
         match length {
             0 => assert_eq!(error, ArtifactError::Empty),
             1..8 => assert_eq!(error, ArtifactError::NotAnArtifact),
@@ -100,22 +131,107 @@ fn a_file_cut_at_any_byte_is_refused() {
         }
     }
     let longer = [&bytes[..], &[0]].concat();
-    assert_eq!(Artifact::parse(&longer, &HOST).unwrap_err(), ArtifactError::Damaged("bytes after its end"));
+    assert_eq!(parse(&longer).unwrap_err(), ArtifactError::Damaged("bytes after its end"));
 }
 
 #[test]
-fn a_file_with_any_byte_changed_is_refused() {
+fn a_file_with_any_bit_changed_is_refused() {
     let mut bytes = file(&engine_info(), &module());
+    let seal = bytes.len() - SEAL_SIZE;
     for at in 0..bytes.len() {
-        let before = bytes[at];
-        for change in [1u8, 0x80, 0xff] {
-            bytes[at] = before ^ change;
-            let error = Artifact::parse(&bytes, &HOST).unwrap_err();
+        for bit in 0..8 {
+            bytes[at] ^= 1 << bit;
+            let error = parse(&bytes).unwrap_err();
             assert!(!error.to_string().contains('\n'));
+            let content_or_hash = at < seal + HASH_SIZE;
+            assert!(parse_anybodys(&bytes).is_err(), "byte {at}");
+            match error {
+                ArtifactError::UnknownKey(_) => assert!((HASH_SIZE..HASH_SIZE + 32).contains(&(at - seal))),
+                ArtifactError::Signature(_) => assert!(at >= seal + HASH_SIZE + PUBLIC_KEY_SIZE),
+                _ => assert!(content_or_hash),
+            }
+            bytes[at] ^= 1 << bit;
         }
-        bytes[at] = before;
     }
-    assert!(Artifact::parse(&bytes, &HOST).is_ok());
+    assert!(parse(&bytes).is_ok());
+}
+
+#[test]
+fn only_what_a_trusted_key_signed_is_read() {
+    let good = file(&engine_info(), &module());
+    let mut other = module();
+    other.name = Some("tesT".to_string());
+    let other = file(&engine_info(), &other);
+    assert_eq!(good.len(), other.len());
+    let seal = good.len() - SEAL_SIZE;
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut file = good.clone();
+        change(&mut file);
+        parse(&file).map(drop)
+    };
+    // Nobody's, a stranger's.
+    let unsigned = unsigned_file(&engine_info(), &module());
+    assert_eq!(parse(&unsigned).unwrap_err(), ArtifactError::Unsigned);
+    let strangers = with(&|file| assert!(sign(file, &key(2))));
+    assert_eq!(strangers, Err(ArtifactError::UnknownKey(key(2).public_key().id())));
+    // The signature of another file by the same signer; the whole seal of it.
+    let forged = Err(ArtifactError::Signature(key(1).public_key().id()));
+    assert_eq!(with(&|file| file[seal + HASH_SIZE..].copy_from_slice(&other[seal + HASH_SIZE..])), forged);
+    assert_eq!(with(&|file| file[seal..].copy_from_slice(&other[seal..])), Err(ArtifactError::HashMismatch));
+    // A stranger's signature with the signer's name; the signer's with the stranger's name.
+    let by_stranger = key(2).sign(&content_hash(&good));
+    assert_eq!(
+        with(&|file| file[seal + HASH_SIZE + PUBLIC_KEY_SIZE..].copy_from_slice(&by_stranger)),
+        forged
+    );
+    let named = with(&|file| {
+        file[seal + HASH_SIZE..][..PUBLIC_KEY_SIZE].copy_from_slice(key(2).public_key().as_bytes());
+    });
+    assert_eq!(named, strangers);
+    // Something after its end, a second seal, a file in a file.
+    for tail in [&[0][..], &good[seal..], &[0; SEAL_SIZE], &good] {
+        let longer = [&good[..], tail].concat();
+        assert!(matches!(parse(&longer), Err(ArtifactError::Damaged("bytes after its end"))));
+        // Whatever is signed: then it is the layout that is not right.
+        assert!(matches!(parse(&sealed(longer)), Err(ArtifactError::Damaged("bytes after its end"))));
+    }
+    let headless = [&good[..seal], &good[seal + HASH_SIZE..]].concat();
+    assert!(matches!(parse(&headless), Err(ArtifactError::Cut { .. })));
+    // Keys for which anybody can sign, even if somebody trusts them.
+    let mut weak = good.clone();
+    weak[seal + HASH_SIZE..].fill(0);
+    weak[seal + HASH_SIZE] = 1;
+    weak[seal + HASH_SIZE + PUBLIC_KEY_SIZE] = 1;
+    let everybody = |_: &[u8; PUBLIC_KEY_SIZE]| true;
+    let error = Artifact::parse(&weak, &HOST, Trust::SignedBy(&everybody)).unwrap_err();
+    assert!(matches!(error, ArtifactError::Signature(_)));
+    assert!(matches!(parse_anybodys(&weak), Err(ArtifactError::Signature(_))));
+    // Who vouches for the file gets what is whole. Nobody's with a byte changed is not whole either.
+    let mut strangers = unsigned.clone();
+    assert!(sign(&mut strangers, &key(2)));
+    assert!(parse_anybodys(&unsigned).is_ok() && parse_anybodys(&strangers).is_ok());
+    for at in 0..unsigned.len() {
+        let mut changed = unsigned.clone();
+        changed[at] ^= 1;
+        assert!(parse(&changed).is_err() && parse_anybodys(&changed).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn signing_changes_the_seal_only() {
+    let unsigned = unsigned_file(&engine_info(), &module());
+    let mut signed = unsigned.clone();
+    assert!(sign(&mut signed, &key(1)) && sign(&mut signed, &key(2)));
+    assert!(signed != unsigned && signed[..signed.len() - 96] == unsigned[..unsigned.len() - 96]);
+    let (before, after) = (Seal::of(&unsigned).unwrap(), Seal::of(&signed).unwrap());
+    assert!(!before.is_signed() && after.is_signed() && after.signature_is_right());
+    assert_eq!(before.hash(), after.hash());
+    assert_eq!(after.public_key(), key(2).public_key().as_bytes());
+    assert!(unsign(&mut signed) && signed == unsigned);
+    for bytes in [&b""[..], b"\x7fELF", &unsigned[..EHDR_SIZE], &[0; 300]] {
+        let mut bytes = bytes.to_vec();
+        assert!(!sign(&mut bytes, &key(1)) && !unsign(&mut bytes) && Seal::of(&bytes).is_none());
+    }
 }
 
 #[test]
@@ -123,16 +239,16 @@ fn damage_under_a_right_hash_is_found_without_panic() {
     // Whoever changes a byte can also set the hash right: then every check behind it must hold alone.
     let original = file(&engine_info(), &module());
     let sections = read_sections(&original).unwrap();
-    let hash = sections.ranges[HASH].clone();
     let mut refused = 0;
     for number in [TRAPS, ADDRMAP, FUNCS, NAMES, INFO, ENGINE] {
         for at in sections.ranges[number].clone() {
             for value in [0, 1, 0x7f, 0x80, 0xfb, 0xfc, 0xfd, 0xfe, 0xff] {
                 let mut bytes = original.clone();
                 bytes[at] = value;
-                let digest = content_hash(&bytes, &hash);
-                bytes[hash.clone()].copy_from_slice(&digest);
-                match Artifact::parse(&bytes, &HOST) {
+                let start = bytes.len() - SEAL_SIZE;
+                let digest = content_hash(&bytes);
+                bytes[start..][..HASH_SIZE].copy_from_slice(&digest);
+                match parse_anybodys(&bytes) {
                     Err(_) => refused += 1,
                     Ok(artifact) => {
                         let tables = artifact.sections.tables(&bytes);
@@ -152,7 +268,7 @@ fn each_reason_has_its_own_one_line_text() {
     let with = |change: &dyn Fn(&mut EngineInfo)| {
         let mut engine = engine_info();
         change(&mut engine);
-        Artifact::parse(&file(&engine, &module()), &HOST).unwrap_err()
+        parse(&file(&engine, &module())).unwrap_err()
     };
     let other_version = with(&|engine| engine.version = "wasm_engine 0.0.9".to_string());
     assert_eq!(other_version, ArtifactError::Version("wasm_engine 0.0.9".to_string()));
@@ -161,23 +277,23 @@ fn each_reason_has_its_own_one_line_text() {
     let other_cpu = with(&|engine| engine.cpu = CpuFeatures::X86_64_V3);
     assert!(other_cpu.to_string().contains("avx,avx2,fma,bmi1,bmi2,lzcnt"), "{other_cpu}");
     assert_eq!(with(&|engine| engine.tunables.memory_guard_size = 0), ArtifactError::Tunables);
-    assert_eq!(Artifact::parse(b"\0asm\x01\0\0\0", &HOST).unwrap_err(), ArtifactError::NotAnArtifact);
+    assert_eq!(parse(b"\0asm\x01\0\0\0").unwrap_err(), ArtifactError::NotAnArtifact);
     let mut elf = file(&engine_info(), &module());
     elf[8] = FORMAT_VERSION + 1;
-    assert_eq!(Artifact::parse(&elf, &HOST).unwrap_err(), ArtifactError::FormatVersion(FORMAT_VERSION + 1));
+    assert_eq!(parse(&elf).unwrap_err(), ArtifactError::FormatVersion(FORMAT_VERSION + 1));
     elf[8] = FORMAT_VERSION;
     elf[48] = 2;
-    assert_eq!(Artifact::parse(&elf, &HOST).unwrap_err(), ArtifactError::UnknownKind(2));
+    assert_eq!(parse(&sealed(elf)).unwrap_err(), ArtifactError::UnknownKind(2));
 }
 
 #[test]
 fn functions_and_data_outside_their_sections_are_refused() {
     let mut outside = module();
     outside.datas[0].data = 0..PAGE_SIZE as u32 + 1;
-    let error = Artifact::parse(&file(&engine_info(), &outside), &HOST).unwrap_err();
+    let error = parse(&file(&engine_info(), &outside)).unwrap_err();
     assert_eq!(error, ArtifactError::Damaged("data outside of .rodata.wasm"));
     let mut fewer = module();
     fewer.functions.pop();
-    let error = Artifact::parse(&file(&engine_info(), &fewer), &HOST).unwrap_err();
+    let error = parse(&file(&engine_info(), &fewer)).unwrap_err();
     assert_eq!(error, ArtifactError::Damaged("function table"));
 }
