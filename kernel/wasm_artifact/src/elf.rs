@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub const PAGE_SIZE: usize = 4096;
 
 /// Version of the file's outer format. Changes when a reader of the old one could misread the new one.
-pub const FORMAT_VERSION: u8 = 4;
+pub const FORMAT_VERSION: u8 = 5;
 
 /// Version of everything else: metadata, VMContext layout, ABIs. An artifact of another version is refused.
 pub const ENGINE_VERSION: &str = concat!("wasm_engine ", env!("CARGO_PKG_VERSION"));
