@@ -54,16 +54,18 @@ fn module_of_two() -> Vec<u8> {
     module(2, 3)
 }
 
+/// Whether two artifacts are the same but for who signed them, which is in the last 96 bytes.
+fn differ_by_signature(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one[..one.len() - 96] == other[..other.len() - 96]
+}
+
 pub(crate) fn same_bytes() {
     let engine = engine();
     let guests = guests();
     assert!(guests.len() > 10, "{guests:?}");
     for name in &guests {
         let compiled = engine.precompile_module(&guest(name, "wat")).expect("it is valid");
-        // But for who signed it, which is in the last 96 bytes.
-        let by_wasmc = guest(name, "cwasm");
-        let unsigned = compiled.len() - 96;
-        assert!(by_wasmc.len() == compiled.len() && by_wasmc[..unsigned] == compiled[..unsigned], "{name}");
+        assert!(differ_by_signature(&compiled, &guest(name, "cwasm")), "{name}");
         let module = Module::from_file(&engine, format!("/guests/{name}.wat")).expect("it is valid");
         assert!(module.serialize().expect("there is memory") == compiled, "{name}");
     }
@@ -90,7 +92,7 @@ pub(crate) fn several_at_once() {
             let work = move || {
                 for name in &guests {
                     let compiled = engine.precompile_module(&guest(name, "wat")).expect("it is valid");
-                    assert!(compiled == guest(name, "cwasm"), "{name}");
+                    assert!(differ_by_signature(&compiled, &guest(name, "cwasm")), "{name}");
                 }
             };
             spawn::new_task_builder(|work: alloc::boxed::Box<dyn FnOnce() + Send>| work(), {

@@ -1,7 +1,7 @@
 //! Modules that are made up.
 
 use alloc::vec::Vec;
-use wasm_engine::{Config, CpuFeatures, Engine};
+use wasm_engine::{Config, CpuFeatures, Engine, WasmBacktraceDetails};
 
 /// An engine that compiles as `wasmc` does unless told otherwise.
 pub(crate) fn engine() -> Engine {
@@ -11,7 +11,8 @@ pub(crate) fn engine() -> Engine {
 /// As [`engine`], with other things changed.
 pub(crate) fn engine_with(change: impl FnOnce(&mut Config)) -> Engine {
     let mut config = Config::new();
-    config.target_cpu(CpuFeatures::BASELINE);
+    // As `wasmc` compiles what is in the image.
+    config.target_cpu(CpuFeatures::BASELINE).wasm_backtrace_details(WasmBacktraceDetails::Enable);
     change(&mut config);
     Engine::new(&config).expect("the trap hook is free or ours")
 }
