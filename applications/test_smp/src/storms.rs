@@ -22,11 +22,13 @@ fn many() -> usize {
     2 * cpus() + 1
 }
 
+/// Where tasks leave blocks for each other.
+type Place = IrqSafeMutex<Option<Box<[u8]>>>;
+
 pub fn heap() {
     const PLACES: usize = 64;
     leaves_nothing(|| {
-        let shared: Arc<Vec<IrqSafeMutex<Option<Box<[u8]>>>>> =
-            Arc::new((0..PLACES).map(|_| IrqSafeMutex::new(None)).collect());
+        let shared: Arc<Vec<Place>> = Arc::new((0..PLACES).map(|_| IrqSafeMutex::new(None)).collect());
         in_tasks(many(), move |number| {
             let mut random = Random::new(number);
             for _ in 0..3_000 {
