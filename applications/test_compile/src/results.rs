@@ -133,6 +133,9 @@ pub(crate) fn wrong_modules() {
     assert!(refused(b"\xff\xfe\xfd").contains("UTF-8"));
 }
 
+/// A module by name, and what compiling it fails with, if it does: the kind, and words of the message.
+type Case = (&'static str, Vec<u8>, Option<(CompileErrorKind, &'static str)>);
+
 /// Some of what `wasm_compiler`'s own tests try on Linux: those that need the most stack, of which there is less here, and text.
 pub(crate) fn adversarial_modules() {
     const DEEP: usize = 100_000;
@@ -142,7 +145,7 @@ pub(crate) fn adversarial_modules() {
     let (open, close) = ("(i32.eqz ".repeat(DEEP), ")".repeat(DEEP));
     let operands = format!("(module (func (drop {open} (i32.const 1) {close})))");
     let body = |locals: &[u8], code: &[u8]| one_function(&[locals, code, &[0x0b]].concat());
-    let modules: [(&str, Vec<u8>, Option<(CompileErrorKind, &str)>); 12] = [
+    let modules: [Case; 12] = [
         ("blocks", nested(DEEP, "block ", "end "), None),
         ("blocks as folded text", nested(DEEP, "(block ", ")"), None),
         ("loops", nested(5_000, "loop ", "end "), None),
