@@ -242,8 +242,6 @@ fn artifacts_are_for_one_way_of_interruption() {
             }
         }
     }
-    // Code that looks at nothing is smaller than code that does.
-    assert!(artifacts[0].len() < artifacts[1].len() && artifacts[0].len() < artifacts[2].len());
 }
 
 #[test]
