@@ -61,7 +61,8 @@ signed by somebody whom this system trusts: the builder of the image, or the sys
   --max-function-size SIZE   refuse larger functions; default: 2M
   --help                     this text
 
-Status: what is wrong with the file is 1, with the command line 2; 134 if the program trapped, 124 if it took too long.
+Status: what is wrong with the file is 1, with the command line 2; 134 if the program trapped, 124 if it took
+too long.
 ";
 
 const COMPILE: &str = "\

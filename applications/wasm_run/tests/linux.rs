@@ -67,7 +67,9 @@ fn command(args: &[&str]) -> Command {
 /// The directory with the keys of all tests.
 fn keys() -> &'static str {
     const KEYS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/wasm_run-keys");
-    wasm_keys::make_keys(KEYS.as_ref()).unwrap();
+    // Tests run at the same time; one of them makes the keys.
+    static MADE: std::sync::Once = std::sync::Once::new();
+    MADE.call_once(|| drop(wasm_keys::make_keys(KEYS.as_ref()).unwrap()));
     KEYS
 }
 
