@@ -11,13 +11,14 @@ mod shootdown;
 mod storms;
 mod wakeups;
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use cpu::CpuId;
-use task::{ExitValue, JoinableTaskRef};
+use ktest_system::value_of;
+use task::JoinableTaskRef;
 
 /// Runs the tests; 0 if none failed.
 pub fn main(_args: Vec<String>) -> isize {
@@ -63,9 +64,12 @@ fn another_than(cpu: CpuId) -> CpuId {
     cpu_number(cpu.value() as usize + 1)
 }
 
+/// The name of tasks that are not bound to a CPU.
+const TASK: &str = "test_smp task";
+
 /// Starts a task.
 fn start<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> JoinableTaskRef {
-    spawn::new_task_builder(|f| f(), f).name("test_smp task".to_string()).spawn().expect("memory for a task")
+    ktest_system::start(TASK, f)
 }
 
 /// Starts a task that only `cpu` runs.
@@ -77,24 +81,9 @@ fn start_on<R: Send + 'static>(cpu: CpuId, f: impl FnOnce() -> R + Send + 'stati
         .expect("memory for a task")
 }
 
-/// What a task returned.
-fn value_of<R: 'static>(task: &JoinableTaskRef) -> R {
-    match task.join().expect("nobody else joins it") {
-        ExitValue::Completed(value) => *value.downcast::<R>().expect("that is what it returns"),
-        ExitValue::Killed(reason) => panic!("a task ended early: {reason}"),
-    }
-}
-
 /// Runs `f` in `count` tasks at once, which it is given the numbers of, and returns their results.
 fn in_tasks<R: Send + 'static>(count: usize, f: impl Fn(usize) -> R + Send + Sync + 'static) -> Vec<R> {
-    let f = Arc::new(f);
-    let tasks: Vec<_> = (0..count)
-        .map(|number| {
-            let f = f.clone();
-            start(move || f(number))
-        })
-        .collect();
-    tasks.iter().map(value_of).collect()
+    ktest_system::in_tasks(TASK, count, f)
 }
 
 /// Lets others run until `condition`.

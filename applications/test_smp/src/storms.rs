@@ -121,7 +121,7 @@ pub fn tasks() {
         crate::wait_for("the orphans to be reaped", || {
             task::all_tasks()
                 .iter()
-                .all(|(_, task)| task.upgrade().is_none_or(|task| task.name != "test_smp task"))
+                .all(|(_, task)| task.upgrade().is_none_or(|task| task.name != crate::TASK))
         });
     });
 }

@@ -56,13 +56,30 @@ fn a_spinning_task_lets_others_run() {
 }
 
 fn turns_are_shared_fairly() {
-    let over = Over::default();
+    // Time that goes by while a busy host runs nothing of us is charged to somebody; what is unfair is unfair every time.
+    const ATTEMPTS: usize = 3;
     // What several CPUs do with more tasks than there are of them is tested in `test_smp`.
     let stay = task::scheduler::stay_on_this_cpu();
+    let mut all_times = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let times = times_of_equal_tasks(stay.cpu());
+        let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+        // A timeslice is 8 ms; a host that is busy can make a tick or two late.
+        if *least > 0 && most - least <= 2 * 8 + 4 {
+            return;
+        }
+        all_times.push(times);
+    }
+    panic!("milliseconds of equal tasks: {all_times:?}");
+}
+
+/// How many milliseconds each of three tasks got that never wait, all on one CPU, with this task.
+fn times_of_equal_tasks(cpu: CpuId) -> Vec<u128> {
+    let over = Over::default();
     let tasks: Vec<_> = (0..3)
         .map(|_| {
             let over = over.clone();
-            spawn_on(stay.cpu(), move || {
+            spawn_on(cpu, move || {
                 while !over.is() {
                     core::hint::spin_loop();
                 }
@@ -73,12 +90,10 @@ fn turns_are_shared_fairly() {
     while start.elapsed() < Duration::from_millis(300) {
         task::schedule();
     }
-    let times: Vec<_> = tasks.iter().map(|task| task::scheduler::cpu_time(task).as_millis()).collect();
+    let times = tasks.iter().map(|task| task::scheduler::cpu_time(task).as_millis()).collect();
     over.declare();
     tasks.iter().for_each(value_of::<()>);
-    let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
-    // A timeslice is 8 ms; under an emulator on a busy host, time goes by while nothing runs, and some task is charged for it.
-    assert!(*least > 0 && *most <= 2 * least, "milliseconds of equal tasks: {times:?}");
+    times
 }
 
 fn a_guard_keeps_the_task_on_the_cpu() {

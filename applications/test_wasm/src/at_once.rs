@@ -13,18 +13,7 @@ pub(crate) fn in_tasks<R: Send + 'static>(
     count: usize,
     f: impl Fn(usize) -> R + Send + Sync + 'static,
 ) -> Vec<R> {
-    let f = Arc::new(f);
-    let tasks: Vec<_> = (0..count)
-        .map(|number| {
-            let f = f.clone();
-            start(move || f(number))
-        })
-        .collect();
-    let join = |task: task::JoinableTaskRef| match task.join().expect("nobody else joins it") {
-        ExitValue::Completed(value) => *value.downcast::<R>().expect("that is what it returns"),
-        ExitValue::Killed(reason) => panic!("a task ended early: {reason}"),
-    };
-    tasks.into_iter().map(join).collect()
+    ktest_system::in_tasks("test_wasm", count, f)
 }
 
 /// How often somebody else was last: how much tasks took turns.

@@ -84,8 +84,5 @@ pub(crate) fn trap_of(error: &Error) -> Trap {
 
 /// Starts a task that calls `f`.
 pub(crate) fn start<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> JoinableTaskRef {
-    spawn::new_task_builder(|f| f(), f)
-        .name("test_wasm".to_string())
-        .spawn()
-        .expect("there is memory for a task")
+    ktest_system::start("test_wasm", f)
 }

@@ -186,6 +186,7 @@ fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
     let (mut invoke, mut how, mut cache) = (None, How::default(), true);
     let (mut trust, mut trusted_keys) = (false, Vec::new());
     let (mut fuel, mut timeout) = (None, None);
+    let mut named = None;
     while let Some(name) = cursor.next()? {
         match name {
             "-h" | "--help" => return Ok(Command::Help(Topic::Run)),
@@ -205,40 +206,22 @@ fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
                 let value = cursor.value()?;
                 timeout = Some((duration(value)?, value));
             }
-            "--" => {
-                let Some((file, args)) = cursor.rest.split_first() else { return Cursor::no_file() };
-                return Ok(Command::Run(Run {
-                    file,
-                    invoke,
-                    args,
-                    how,
-                    cache,
-                    trust,
-                    trusted_keys,
-                    fuel,
-                    timeout,
-                }));
-            }
+            "--" => break,
             _ if how.take(name, &mut cursor)? => {}
             _ if is_option(name) => return unknown(name),
             // A file's name may contain a `=`, but begins with no `--`: so it was not taken apart.
-            file => {
-                let args = cursor.rest;
-                return Ok(Command::Run(Run {
-                    file,
-                    invoke,
-                    args,
-                    how,
-                    cache,
-                    trust,
-                    trusted_keys,
-                    fuel,
-                    timeout,
-                }));
+            _ => {
+                named = Some(name);
+                break;
             }
         }
     }
-    Cursor::no_file()
+    let (file, args) = match (named, cursor.rest.split_first()) {
+        (Some(file), _) => (file, cursor.rest),
+        (None, Some((file, args))) => (file.as_str(), args),
+        (None, None) => return Cursor::no_file(),
+    };
+    Ok(Command::Run(Run { file, invoke, args, how, cache, trust, trusted_keys, fuel, timeout }))
 }
 
 fn compile<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {

@@ -1,4 +1,5 @@
-//! What tests of whole programs share: running a program with its output captured ([`run_program`], [`Running`]),
+//! What tests of whole programs and of many tasks share: running a program with its output captured ([`run_program`], [`Running`]),
+//! tasks and their results ([`in_tasks`], [`value_of`]),
 //! finding out whether something was left behind ([`leaves_nothing`], [`InUse`]), and making memory scarce ([`Ballast`]).
 //!
 //! It is a crate of its own, beside `ktest`, so that suites that need none of it do not load what it depends on. Everything
@@ -10,7 +11,9 @@ extern crate alloc;
 mod ballast;
 mod in_use;
 mod program;
+mod tasks;
 
 pub use ballast::Ballast;
 pub use in_use::{InUse, leaves_nothing};
 pub use program::{Ending, Output, Running, run_program};
+pub use tasks::{in_tasks, start, value_of};

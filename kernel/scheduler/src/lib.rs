@@ -11,7 +11,7 @@ use time::Instant;
 
 /// The timer's vector: above those of devices, so that it is served first.
 pub const TIMER_VECTOR: u8 = 0xF0;
-/// The vector by which CPUs tell each other that there is something to run, or that the running task was asked to end.
+/// The vector by which CPUs tell each other that there is something to run.
 pub const RESCHEDULE_VECTOR: u8 = 0xF1;
 /// The vector by which a CPU is told that the task it runs was asked to end.
 pub const KILL_VECTOR: u8 = 0xF2;
@@ -21,7 +21,7 @@ pub const TICK_MICROSECONDS: u32 = 1000;
 /// Why there is no preemption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchedulerError {
-    /// The handler at this address has one of the two vectors already.
+    /// The handler at this address has one of the three vectors already.
     VectorTaken(usize),
     /// The timer cannot be used.
     Timer(apic::ApicError),
@@ -70,9 +70,8 @@ pub fn init_ap() -> Result<(), SchedulerError> {
 }
 
 /// The handler of the interrupt by which other CPUs ask this one to look for a task to run.
-fn handle_reschedule(registers: &mut SavedRegisters) -> EoiBehaviour {
+fn handle_reschedule(_registers: &mut SavedRegisters) -> EoiBehaviour {
     cpu::request_reschedule();
-    signal_handler::run_interrupt_hook(registers);
     EoiBehaviour::HandlerDidNotSendEoi
 }
 
