@@ -113,8 +113,8 @@ test-host: setup ## unit tests and the official WebAssembly test-suite, on this 
 	@$(CARGO) test --quiet --release -p wasm_compiler --test hostile
 
 test-kernel: image ## the kernel's own tests, in QEMU with 2 processors, and some of them with 1 and 4
-	@$(BOOT) --timeout 1800 --cmd test_all
-	@$(BOOT) --smp 4 --timeout 1800 --cmd 'test_all smp tasks sync memory loader'
+	@$(BOOT) --timeout 2700 --cmd test_all
+	@$(BOOT) --smp 4 --timeout 2700 --cmd 'test_all smp tasks sync memory loader storm'
 	@$(BOOT) --smp 1 --timeout 900 --cmd 'test_all smp tasks sync'
 
 # The official test-suite's files for WebAssembly 1.0, 2.0 and threads, in /files.
