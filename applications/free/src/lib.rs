@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use app_io::{eprintln, println};
 
 const USAGE: &str = "usage: free [-k | -m | -f]
+What is free includes the reserve, which is not for guests and files.
   -k  in KiB (the default)
   -m  in MiB
   -f  exact counts of free frames and pages, and of what the heap has in use, one a line";
@@ -40,6 +41,8 @@ fn table(unit: &str, kib: usize) {
         println!("{:<14} {:>14} {:>14} {:>14}", name, total / kib, (total - free) / kib, free / kib);
     };
     row("memory", frames.total * KIB_PER_PAGE, frames.free * KIB_PER_PAGE);
+    // What of it nobody has taken: the last of the free frames.
+    row("  reserve", frames.reserve * KIB_PER_PAGE, frames.reserve.min(frames.free) * KIB_PER_PAGE);
     row("  heap", heap.mapped / 1024, (heap.mapped - heap.in_use) / 1024);
     println!("address space");
     for area in page_allocator::statistics() {
@@ -56,6 +59,7 @@ fn table(unit: &str, kib: usize) {
 fn counts() {
     heap::trim();
     println!("free frames: {}", frame_allocator::free_frames());
+    println!("reserved frames: {}", frame_allocator::statistics().reserve);
     for area in page_allocator::statistics() {
         println!("free pages, {}: {} in {} ranges", area.name, area.free, area.chunks);
     }

@@ -17,6 +17,7 @@ mod host;
 mod interrupts;
 mod leaks;
 mod memories;
+mod reserve;
 mod run;
 mod threads;
 mod traps;
@@ -61,9 +62,12 @@ pub fn main(_args: Vec<String>) -> isize {
             ("wasm_run --timeout", interrupts::programs),
             ("Ctrl-C ends all tasks of a program", interrupts::control_c),
             ("memories grow to their limits", memories::grow_to_their_limits),
+            ("memories are charged to the tasks that make them", memories::are_charged_to_their_tasks),
             ("a small memory is checked", memories::small),
             ("a memory grows until no frame is left", memories::grow_until_none_is_left),
             ("with little memory left, errors and no panics", memories::little_memory_left),
+            ("200 guests take all they get, and the kernel goes on", reserve::guests_leave_it),
+            ("guests leave address space to others", reserve::address_space),
             ("threads: tasks count in a shared memory", threads::count),
             ("threads: ping-pong by wait and notify", threads::ping_pong),
             ("threads: a lock made of wait and notify", threads::lock),
@@ -91,6 +95,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("wasm_run: artifacts cut and changed", run::cut_and_changed),
             ("wasm_run: wrong names and arguments", run::names_and_arguments),
             ("wasm_run: not enough memory", run::not_enough_memory),
+            ("wasm_run: limits", run::limits),
             ("wasm_run: bad input 1,000 times leaves nothing behind", run::leaves_nothing_behind),
         ],
     )

@@ -1,6 +1,6 @@
 //! Linear memories: growth, its limits, and running out of frames.
 
-use crate::guest::{Guest, artifact, engine, trap_of};
+use crate::guest::{Guest, artifact, engine, start, trap_of};
 use alloc::string::ToString;
 use ktest_system::{Ballast, leaves_nothing};
 use memory::PAGE_SIZE;
@@ -42,6 +42,37 @@ pub(crate) fn grow_to_their_limits() {
     });
 }
 
+pub(crate) fn are_charged_to_their_tasks() {
+    fn charged() -> usize {
+        task::with_current_task(|task| task.guest_memory()).expect("a task runs tests")
+    }
+    let before = charged();
+    leaves_nothing(|| {
+        let mut guest = Guest::new("test_growth");
+        let code = charged() - before;
+        assert!(code > 0 && code < WASM_PAGE * 2 && code.is_multiple_of(PAGE_SIZE), "{code} bytes of code");
+        for pages in [3, 40] {
+            let size = guest.int("size", &[]).unwrap() + pages;
+            assert!(guest.int("grow", &[pages]).unwrap() >= 0);
+            assert_eq!(charged(), before + code + size as usize * WASM_PAGE);
+        }
+        assert_eq!(guest.int("grow", &[-1]).unwrap(), -1);
+        let all = before + code + 43 * WASM_PAGE;
+        assert_eq!(charged(), all);
+        // Another task goes on with it, which is charged nothing, and drops it.
+        let task = start(move || {
+            assert_eq!(guest.int("grow", &[1]).unwrap(), 43);
+            drop(guest);
+            charged()
+        });
+        let of_task = match task.join().expect("nobody else joins it") {
+            task::ExitValue::Completed(value) => *value.downcast::<usize>().expect("that is what it returns"),
+            task::ExitValue::Killed(reason) => panic!("a task ended early: {reason}"),
+        };
+        assert_eq!((of_task, charged()), (0, before));
+    });
+}
+
 pub(crate) fn small() {
     leaves_nothing(|| {
         let mut guest = Guest::new("test_small");
@@ -66,7 +97,7 @@ pub(crate) fn grow_until_none_is_left() {
     const LEFT: usize = 64 << 20;
     const STEP: i32 = 100;
     leaves_nothing(|| {
-        let _ballast = Ballast::leaving(LEFT / PAGE_SIZE);
+        let _ballast = Ballast::leaving_to_guests(LEFT / PAGE_SIZE);
         let mut guest = Guest::new("test_growth");
         let mut size = 0;
         for step in [STEP, 1] {
@@ -95,11 +126,11 @@ pub(crate) fn little_memory_left() {
     let artifacts = NAMES.map(artifact);
     let engine = engine();
     // The bulk of it is taken once; what is taken then is little.
-    let _bulk = Ballast::leaving(ENOUGH);
+    let _bulk = Ballast::leaving_to_guests(ENOUGH);
     let (mut made, mut refused) = (0, 0);
     for frames in LEFT {
         for artifact in &artifacts {
-            let _ballast = Ballast::leaving(frames);
+            let _ballast = Ballast::leaving_to_guests(frames);
             match instantiate(&engine, artifact) {
                 Ok(()) => made += 1,
                 Err(_) => refused += 1,
@@ -107,12 +138,15 @@ pub(crate) fn little_memory_left() {
         }
     }
     assert!(made >= artifacts.len() && refused >= artifacts.len(), "{made} made, {refused} refused");
-    leaves_nothing(|| {
-        let _ballast = Ballast::leaving(1);
-        for artifact in &artifacts {
-            assert!(instantiate(&engine, artifact).is_err());
-        }
-    });
+    // The first is what guests meet; where the reserve is gone as well, it still is an error.
+    for ballast in [Ballast::leaving_to_guests, Ballast::leaving] {
+        leaves_nothing(|| {
+            let _ballast = ballast(1);
+            for artifact in &artifacts {
+                assert!(instantiate(&engine, artifact).is_err());
+            }
+        });
+    }
 }
 
 /// Makes a module and an instance, and a larger memory where there is one.

@@ -308,14 +308,71 @@ pub(crate) fn not_enough_memory() {
         // Machines that have so much get less.
         let _ballast = Ballast::leaving(WANTED / 2);
         expect_refusal(
-            FILE,
+            &format!("--max-memory 4G {FILE}"),
             1,
             &format!(
                 "{FILE}: could not commit memory: out of physical memory; free some, or give the machine more"
             ),
         );
+        // What a program may have by default is less than that.
+        expect_one_line(FILE);
         expect_output("/guests/hello.cwasm", HELLO);
     });
+}
+
+pub(crate) fn limits() {
+    let grow = "--invoke grow /guests/test_growth.cwasm";
+    let grow_table = "--invoke grow_table /guests/test_greedy.cwasm";
+    let large_table = "--invoke grow_table /guests/test_greedy.cwasm 2000000";
+    for (line, stdout) in [
+        (format!("--max-memory 1MiB {grow} 16"), "0\n"),
+        (format!("--max-memory 1MiB {grow} 17"), "-1\n"),
+        (format!("--max-memory 65535 {grow} 1"), "-1\n"),
+        (format!("--max-table 10 {grow_table} 10"), "0\n"),
+        (format!("--max-table 10 {grow_table} 11"), "-1\n"),
+        // The default, and more than that.
+        (large_table.to_string(), "-1\n"),
+        (format!("--max-table 2000000 {large_table}"), "0\n"),
+    ] {
+        expect_output(&line, stdout);
+    }
+    for (line, reason) in [
+        (
+            "--max-memory 60K --invoke size /guests/memory.cwasm",
+            "/guests/memory.cwasm: memory minimum size of 1 pages exceeds memory limits; allow more with --max-memory, which is 60K",
+        ),
+        (
+            "--max-table 1 --invoke call_procedure /guests/test_traps.cwasm 2",
+            "/guests/test_traps.cwasm: table minimum size of 3 elements exceeds table limits; allow more with --max-table, which is 1",
+        ),
+        (
+            "--max-instances 0 /guests/hello.cwasm",
+            "/guests/hello.cwasm: resource limit exceeded: instance count too high at 1; allow more with --max-instances, which is 0",
+        ),
+        (
+            "--max-memories 0 --invoke size /guests/memory.cwasm",
+            "/guests/memory.cwasm: resource limit exceeded: memory count too high at 1; allow more with --max-memories, which is 0",
+        ),
+        (
+            "--max-tables 0 --invoke call_procedure /guests/test_traps.cwasm 2",
+            "/guests/test_traps.cwasm: resource limit exceeded: table count too high at 2; allow more with --max-tables, which is 0",
+        ),
+    ] {
+        expect_refusal(line, 1, reason);
+    }
+    // More of a stack, and less, than usual; and more than there is memory for.
+    for stack in ["16K", "4M"] {
+        let (status, _, stderr) =
+            wasm_run(&format!("--max-stack {stack} --invoke stack_overflow /guests/traps.cwasm"));
+        assert_eq!(status, 134);
+        assert!(stderr.ends_with("wasm trap: call stack exhausted\n"), "{stderr}");
+    }
+    let _ballast = Ballast::leaving_to_guests((32 << 20) / PAGE_SIZE);
+    expect_refusal(
+        "--max-stack 64M /guests/hello.cwasm",
+        1,
+        "no memory for a stack of 65664 KiB; free some and try again",
+    );
 }
 
 pub(crate) fn leaves_nothing_behind() {

@@ -282,7 +282,7 @@ pub(crate) fn no_frames_left() {
     leaves_nothing(|| {
         let shared = Shared::new();
         {
-            let _ballast = Ballast::leaving(LEFT);
+            let _ballast = Ballast::leaving_to_guests(LEFT);
             let mut size = 1;
             while shared.memory.grow(1).is_ok_and(|old| old == size) {
                 size += 1;

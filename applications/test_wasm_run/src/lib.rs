@@ -26,6 +26,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("programs are killed at any moment", programs_are_killed_at_any_moment),
             ("programs run at the same time", programs_run_at_the_same_time),
             ("with little memory left, errors and no panics", with_little_memory_left),
+            ("greedy programs leave memory to those that end them", greedy_programs_leave_a_reserve),
             (
                 "the compiler comes with the first module and goes with it",
                 compiling::the_compiler_comes_and_goes,
@@ -200,14 +201,66 @@ fn programs_run_at_the_same_time() {
     });
 }
 
+fn greedy_programs_leave_a_reserve() {
+    const PROGRAMS: usize = 8;
+    /// What they have together, in frames.
+    const LEFT: usize = 32 << 10;
+    /// Frames in a page of WebAssembly, the least that they ask for.
+    const WASM_PAGE: usize = 16;
+    const ARGS: [&str; 5] = ["--max-memory", "4G", "--invoke", "take_all", "/guests/test_greedy.cwasm"];
+    let works = |name: &str, args: &[&str]| {
+        let output = run_program(name, args);
+        assert_eq!((&output.ending, &*output.stderr), (&Ending::Status(0), ""), "{name} {args:?}");
+    };
+    leaves_nothing(|| {
+        let running: Vec<Running> = {
+            let _ballast = Ballast::leaving_to_guests(LEFT);
+            let running: Vec<Running> =
+                (0..PROGRAMS).map(|_| Running::start("wasm_run", &ARGS, 1 << 10)).collect();
+            // Some may have come too late for more than an error.
+            let reserve = frame_allocator::statistics().reserve;
+            while frame_allocator::free_frames() > reserve + WASM_PAGE {
+                task::schedule();
+            }
+            for (name, args) in [("ls", &["/guests"][..]), ("ps", &[]), ("free", &[])] {
+                works(name, args);
+            }
+            for program in &running {
+                if !program.task().has_exited() {
+                    run_program("kill", &[&program.task().id.to_string()]);
+                }
+            }
+            running
+        };
+        let mut killed = 0;
+        for program in running {
+            match program.finish() {
+                Output { ending: Ending::Killed(reason), .. } => {
+                    assert_eq!(reason, KillReason::Requested.to_string());
+                    killed += 1;
+                }
+                Output { ending: Ending::Status(1), stderr, .. } => {
+                    assert!(stderr.lines().count() == 1 && stderr.contains("memory"), "{stderr}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(killed > 0);
+        assert_unloaded();
+    });
+}
+
 fn with_little_memory_left() {
-    // Frames that are left: from none at all to more than enough.
+    // Frames that are left: from none at all to more than enough; of the reserve, where programs are loaded, but not run, and beyond it.
     const ENOUGH: usize = 800;
     const STEP: usize = 11;
-    let _bulk = Ballast::leaving(ENOUGH);
+    let of_all = (0..=ENOUGH).step_by(STEP).map(|frames| (frames, Ballast::leaving as fn(usize) -> Ballast));
+    let of_guests =
+        (0..=ENOUGH).step_by(STEP).map(|frames| (frames, Ballast::leaving_to_guests as fn(usize) -> Ballast));
+    let _bulk = Ballast::leaving_to_guests(ENOUGH);
     let (mut done, mut not_loaded, mut refused) = (0, 0, 0);
-    for frames in (0..=ENOUGH).step_by(STEP) {
-        let ballast = Ballast::leaving(frames);
+    for (frames, ballast) in of_all.chain(of_guests) {
+        let ballast = ballast(frames);
         let result = Running::try_start("wasm_run", &["/guests/hello.cwasm"], 512).map(Running::finish);
         drop(ballast);
         match result {

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::help::Topic;
+use crate::limits::Limits;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -45,6 +46,8 @@ pub(crate) struct Run<'a> {
     pub(crate) fuel: Option<u64>,
     /// How long it may take, from the start of the program on.
     pub(crate) timeout: Option<Timeout<'a>>,
+    /// How much it may take.
+    pub(crate) limits: Limits,
 }
 
 /// Who signs what is compiled.
@@ -123,7 +126,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command<'_>, (String, Topic)> {
 }
 
 /// What is left of a command line.
-struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     rest: &'a [String],
     /// The argument that was last taken, without its value.
     name: &'a str,
@@ -151,7 +154,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The value of the argument that was last taken.
-    fn value(&mut self) -> Result<&'a str, String> {
+    pub(crate) fn value(&mut self) -> Result<&'a str, String> {
         if let Some(value) = self.attached.take() {
             return Ok(value);
         }
@@ -186,6 +189,7 @@ fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
     let (mut invoke, mut how, mut cache) = (None, How::default(), true);
     let (mut trust, mut trusted_keys) = (false, Vec::new());
     let (mut fuel, mut timeout) = (None, None);
+    let mut limits = Limits::default();
     let mut named = None;
     while let Some(name) = cursor.next()? {
         match name {
@@ -207,6 +211,7 @@ fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
                 timeout = Some((duration(value)?, value));
             }
             "--" => break,
+            _ if limits.take(name, &mut cursor)? => {}
             _ if how.take(name, &mut cursor)? => {}
             _ if is_option(name) => return unknown(name),
             // A file's name may contain a `=`, but begins with no `--`: so it was not taken apart.
@@ -221,7 +226,7 @@ fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
         (None, Some((file, args))) => (file.as_str(), args),
         (None, None) => return Cursor::no_file(),
     };
-    Ok(Command::Run(Run { file, invoke, args, how, cache, trust, trusted_keys, fuel, timeout }))
+    Ok(Command::Run(Run { file, invoke, args, how, cache, trust, trusted_keys, fuel, timeout, limits }))
 }
 
 fn compile<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
@@ -332,13 +337,14 @@ fn cpu(text: &str) -> Result<CpuFeatures, String> {
     CpuFeatures::parse(text).map_err(|error| error.to_string())
 }
 
-/// A number of bytes, in units of K, M or G (powers of 1024) if there is such a letter at the end.
-fn size(text: &str) -> Result<usize, String> {
-    let (digits, shift) = match text.strip_suffix(['K', 'k']) {
+/// A number of bytes, in units of K, M or G (powers of 1024; `KiB` and so on mean the same) if there is one at the end.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let with_unit = text.strip_suffix("iB").filter(|rest| rest.ends_with(['K', 'M', 'G'])).unwrap_or(text);
+    let (digits, shift) = match with_unit.strip_suffix(['K', 'k']) {
         Some(digits) => (digits, 10),
-        None => match text.strip_suffix(['M', 'm']) {
+        None => match with_unit.strip_suffix(['M', 'm']) {
             Some(digits) => (digits, 20),
-            None => text.strip_suffix(['G', 'g']).map_or((text, 0), |digits| (digits, 30)),
+            None => with_unit.strip_suffix(['G', 'g']).map_or((with_unit, 0), |digits| (digits, 30)),
         },
     };
     let number = digits.parse::<usize>().ok().filter(|_| !digits.starts_with('+'));
@@ -357,6 +363,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     let time = number.and_then(|number| number.checked_mul(milliseconds)).filter(|time| *time > 0);
     let time = time.ok_or_else(|| format!("{text} is no time; write it like 500ms, 2s, 10m or 1h"))?;
     Ok(Duration::from_millis(time))
+}
+
+/// A number of things, which may be 0.
+pub(crate) fn count(text: &str, what: &str) -> Result<usize, String> {
+    let number = text.parse::<usize>().ok().filter(|_| !text.starts_with('+'));
+    number.ok_or_else(|| format!("{text} is no number of {what}; write it like 100"))
 }
 
 /// The file's name with the extension `.cwasm` instead of its own.
@@ -433,6 +445,21 @@ mod tests {
         });
         compile_of("compile --fuel --epochs a", |compile| assert!(compile.how.fuel && compile.how.epochs));
         run_of("a --timeout 1s", |run| assert_eq!(run.timeout, None));
+        for (line, expected) in [
+            ("--max-memory 64MiB a", "memory: Some(67108864)"),
+            ("--max-memory=3K a", "memory: Some(3072)"),
+            ("--max-table 0 a", "table: Some(0)"),
+            ("--max-instances 1 a", "instances: Some(1)"),
+            ("--max-memories 2 a", "memories: Some(2)"),
+            ("--max-tables 3 a", "tables: Some(3)"),
+            ("--max-stack 1M a", "stack: 1048576"),
+            ("a --max-memory 1", "stack: 524288"),
+        ] {
+            run_of(line, |run| {
+                let limits = format!("{:?}", run.limits);
+                assert!(limits.contains(expected), "{line}: {limits}");
+            });
+        }
         run_of("-Os a", |run| assert_eq!(run.how.opt_level, OptLevel::SpeedAndSize));
         run_of("--no-cache --cpu x86-64-v2 -O0 --threads=3 --max-compile-memory 64M a --no-cache", |run| {
             assert!(!run.cache);
@@ -509,6 +536,13 @@ mod tests {
             ("--timeout -1s a", "-1s is no time"),
             ("--timeout 99999999999999999h a", "is no time; write it like"),
             ("compile --timeout 1s a", "unknown option --timeout"),
+            ("--max-memory 64MB a", "64MB is no number of bytes"),
+            ("--max-memory 64iB a", "64iB is no number of bytes"),
+            ("--max-table 1K a", "1K is no number of elements"),
+            ("--max-instances -1 a", "-1 is no number of instances"),
+            ("--max-stack 65M a", "65M is too much for a stack; give 64M at most"),
+            ("--max-stack 0 a", "0 is no number of bytes"),
+            ("compile --max-memory 1M a", "unknown option --max-memory"),
             ("compile", "no file"),
             ("compile a b", "also b"),
             ("compile a -o", "-o needs a value"),

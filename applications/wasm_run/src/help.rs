@@ -59,8 +59,16 @@ signed by somebody whom this system trusts: the builder of the image, or the sys
   --threads N                compile with N tasks; default: as many as the machine runs at once
   --max-compile-memory SIZE  give up when compiling takes more; default: 512M
   --max-function-size SIZE   refuse larger functions; default: 2M
+  --max-memory SIZE          no linear memory may be or grow larger; default in the kernel: half
+                             of the machine's memory, elsewhere what its type says
+  --max-table N              no table may have more elements; default in the kernel: 1000000, elsewhere ten
+                             times as many
+  --max-memories N, --max-tables N, --max-instances N
+                             no more of these; default: 10000 each
+  --max-stack SIZE           what the program may use of its stack, 64M at most; default: 512K
   --help                     this text
 
+Sizes are in bytes, or in K, M or G: 65536, 64K, 64KiB.
 Status: what is wrong with the file is 1, with the command line 2; 134 if the program trapped, 124 if it took
 too long.
 ";

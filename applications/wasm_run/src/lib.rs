@@ -25,6 +25,7 @@ mod compile;
 mod disasm;
 mod help;
 mod inspect;
+mod limits;
 mod one_line;
 #[cfg(target_os = "theseus")]
 mod own_task;
@@ -115,17 +116,30 @@ pub fn run(args: &[String], streams: Streams) -> isize {
     }
 }
 
+/// Bytes of the stack that [`run`] needs to do what `args` say: what wasm may use, 64 KiB that the engine leaves to the host functions
+/// it calls, and as much again for what comes before.
+pub fn stack_size(args: &[String]) -> usize {
+    let wasm = match command_line::parse(args) {
+        Ok(Command::Run(run)) => run.limits.stack,
+        _ => limits::DEFAULT_STACK,
+    };
+    wasm + ((64 + 64) << 10)
+}
+
 /// The application: called by the shell with the arguments after its name.
 #[cfg(target_os = "theseus")]
 pub fn main(args: alloc::vec::Vec<String>) -> isize {
+    // From here on all that this task and those it starts take is for a guest.
+    memory::set_claim(memory::Claim::Guest);
     let streams = Streams {
         out: app_io::print_to_stdout_args,
         err: app_io::print_to_stderr_args,
         terminal: app_io::line_discipline().is_ok_and(|discipline| discipline.cooked_output()),
         now: || Duration::from_nanos(time::Instant::now().as_nanos()),
     };
+    let stack = stack_size(&args);
     let (timeout, line) = timeout(&args).unzip();
-    match own_task::run(move || run(&args, streams), timeout) {
+    match own_task::run(move || run(&args, streams), stack, timeout) {
         Ok(Some(status)) => status,
         Ok(None) => {
             (streams.err)(format_args!("{}", line.unwrap_or_default()));

@@ -23,18 +23,26 @@ fn main() -> ExitCode {
     if let Some((timeout, line)) = wasm_run::timeout(&args) {
         watch(timeout, line, end.clone());
     }
-    let status = wasm_run::run(
-        &args,
-        wasm_run::Streams {
-            out: print,
-            err: |text| {
-                // If nobody reads it, nobody can be told so either.
-                let _ = std::io::stderr().write_fmt(text);
-            },
-            terminal: std::io::stderr().is_terminal(),
-            now,
+    let streams = wasm_run::Streams {
+        out: print,
+        err: |text| {
+            // If nobody reads it, nobody can be told so either.
+            let _ = std::io::stderr().write_fmt(text);
         },
-    );
+        terminal: std::io::stderr().is_terminal(),
+        now,
+    };
+    // How large the stack of the process's first thread is, is not ours to say.
+    let stack = wasm_run::stack_size(&args);
+    let thread = std::thread::Builder::new().stack_size(stack);
+    let status = match thread.spawn(move || wasm_run::run(&args, streams)).map(|thread| thread.join()) {
+        Ok(Ok(status)) => status,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => {
+            eprintln!("wasm_run: no stack of {} KiB: {error}; end some other programs", stack >> 10);
+            1
+        }
+    };
     // Never given back: from here on it is not too late any more.
     std::mem::forget(end.lock());
     ExitCode::from(status as u8)

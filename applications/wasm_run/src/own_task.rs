@@ -17,9 +17,8 @@ use kernel_config::memory::PAGE_SIZE;
 use task::{ExitValue, JoinableTaskRef, KillReason};
 use wait_queue::WaitQueue;
 
-/// Bytes of the stack: 512 KiB that wasm may use by default, 64 KiB that the engine leaves to the host functions it calls, and as much
-/// again for what comes before.
-const STACK_SIZE: usize = (512 + 64 + 64) << 10;
+/// How a panic's message begins that is about an allocation.
+const OUT_OF_MEMORY: &str = "out of memory: ";
 
 /// Kills the task and waits for its end when dropped.
 struct EndWithMe(JoinableTaskRef);
@@ -42,18 +41,19 @@ impl Wake for End {
     }
 }
 
-/// Calls `work` in a task of its own and returns what it returns; or `None` if it took longer than `timeout` and was killed.
+/// Calls `work` in a task of its own, with a stack of so many bytes, and returns what it returns; or `None` if it took longer than `timeout` and was killed.
 ///
 /// # Errors
 /// Says what is lacking if the task cannot be started.
 pub(crate) fn run(
     work: impl FnOnce() -> isize + Send + 'static,
+    stack_size: usize,
     timeout: Option<Duration>,
 ) -> Result<Option<isize>, String> {
     let mmi = memory::get_kernel_mmi_ref().ok_or("memory management is not initialised yet")?;
-    let stack = stack::alloc_stack(STACK_SIZE / PAGE_SIZE, &mut mmi.lock().page_table);
+    let stack = stack::alloc_stack(stack_size.div_ceil(PAGE_SIZE), &mut mmi.lock().page_table);
     let stack = stack.ok_or_else(|| {
-        format!("no memory for a stack of {} KiB; free some and try again", STACK_SIZE >> 10)
+        format!("no memory for a stack of {} KiB; free some and try again", stack_size >> 10)
     })?;
     let task = spawn::new_task_builder(|()| work(), ()).name("wasm_run".to_string()).stack(stack).spawn()?;
     let task = EndWithMe(task);
@@ -72,6 +72,10 @@ pub(crate) fn run(
     }
     match task.0.join()? {
         ExitValue::Completed(status) => Ok(Some(status_of(status))),
+        // What could not fail in good order has failed all the same. The task is unwound, so nothing is lost.
+        ExitValue::Killed(KillReason::Panic(info)) if info.msg.starts_with(OUT_OF_MEMORY) => {
+            Err(format!("{}; free some and try again", info.msg))
+        }
         ExitValue::Killed(reason) => {
             drop(task);
             catch_unwind::resume_unwind(reason)

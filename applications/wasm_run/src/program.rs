@@ -1,6 +1,7 @@
 //! Running one file.
 
 use crate::command_line::Run;
+use crate::limits::Limiter;
 use crate::progress::ProgressLine;
 use crate::{Failure, Streams, arguments, cache, calling, compile, one_line};
 use alloc::format;
@@ -11,6 +12,12 @@ use wasm_engine::*;
 
 /// What the host keeps for the program: the number that `host.hello` prints as its state.
 const HOST_STATE: u32 = 4;
+
+/// What the host keeps for the program in the store.
+struct Host {
+    state: u32,
+    limiter: Limiter,
+}
 
 /// How many names an error lists.
 const MAX_LISTED: usize = 20;
@@ -30,13 +37,15 @@ pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
         None => Vec::new(),
     };
 
-    let mut store = Store::try_new(&engine, HOST_STATE).map_err(input)?;
+    let host = Host { state: HOST_STATE, limiter: command.limits.limiter() };
+    let mut store = Store::try_new(&engine, host).map_err(input)?;
+    store.limiter(|host| &mut host.limiter);
     if let Some(fuel) = command.fuel {
         store.set_fuel(fuel).map_err(input)?;
     }
     let instance = program.instantiate(&mut store).map_err(|error| match error.is::<Trap>() {
         true => trapped(error),
-        false => input(error),
+        false => input(store.data().limiter.explain(error)),
     })?;
     let function = instance.get_func(&mut store, name).context("the function is gone").map_err(input)?;
     let mut results: Vec<Val> = ty.results().map(|_| Val::I32(0)).collect();
@@ -48,11 +57,11 @@ pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
 }
 
 /// What programs may import.
-fn provide(engine: &Engine, streams: Streams) -> Result<Linker<u32>> {
+fn provide(engine: &Engine, streams: Streams) -> Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
-    linker.func_wrap("host", "hello", move |caller: Caller<'_, u32>, number: i32| {
+    linker.func_wrap("host", "hello", move |caller: Caller<'_, Host>, number: i32| {
         (streams.out)(format_args!("Got {number} from WebAssembly\n"));
-        (streams.out)(format_args!("my host state is: {}\n", caller.data()));
+        (streams.out)(format_args!("my host state is: {}\n", caller.data().state));
     })?;
     Ok(linker)
 }
@@ -66,6 +75,7 @@ fn load(command: &Run<'_>, streams: Streams) -> Result<(Engine, Module), Failure
         .map_err(|error| format_err!("{}; give the name of a WebAssembly file", error.root_cause()))
         .map_err(input)?;
     let mut config = command.how.config();
+    config.max_wasm_stack(command.limits.stack);
     // What begins like this is no module: what is wrong with it, if anything is, those say who read artifacts.
     if bytes.is_empty() || bytes.starts_with(b"\x7fELF") {
         whom_to_trust(command, &mut config).map_err(|error| Failure::Input(one_line::of(&error)))?;

@@ -7,6 +7,8 @@
 //! Catching a kill does not undo it: a killed task that goes on all the same ends at its next cancellation point, unless
 //! what it runs until then is the end of the task anyway.
 //!
+//! While it unwinds, a task has all the memory there is ([`heap::lift_limits`]); caught, it has its former claim again.
+//!
 //! Whatever was caught, values that the closure had borrowed may be in the middle of a change, if they were not made to be
 //! left so; the standard library's `UnwindSafe` would remind of that and does not exist here.
 
@@ -27,9 +29,15 @@ pub fn catch_unwind_with_arg<F, A, R>(f: F, arg: A) -> Result<R, KillReason>
 where
     F: FnOnce(A) -> R,
 {
-    unwind::catch_unwind(|| f(arg)).map_err(|payload| match payload.downcast::<KillReason>() {
-        Ok(reason) => *reason,
-        Err(payload) => KillReason::Panic(PanicInfoOwned::from_payload(payload)),
+    let claim = memory::claim();
+    unwind::catch_unwind(|| f(arg)).map_err(|payload| {
+        let reason = match payload.downcast::<KillReason>() {
+            Ok(reason) => *reason,
+            Err(payload) => KillReason::Panic(PanicInfoOwned::from_payload(payload)),
+        };
+        // It was raised for the unwinding.
+        memory::set_claim(claim);
+        reason
     })
 }
 
@@ -59,7 +67,7 @@ fn into_payload(reason: KillReason) -> Box<dyn Any + Send> {
 /// # Panics
 /// If nobody up the stack catches, the reason cannot go there; that is a panic of its own.
 pub fn resume_unwind(reason: KillReason) -> ! {
-    heap::leave_arena();
+    heap::lift_limits();
     // Small and short-lived, but memory all the same: a task that cannot have it gets the panic of that instead.
     resume(Box::new(reason))
 }
@@ -75,7 +83,7 @@ pub fn resume_unwind_with(payload: Box<dyn Any + Send>) -> ! {
 
 fn resume(payload: Box<dyn Any + Send>) -> ! {
     // What is dropped on the way must not fail because the task has a limit on memory.
-    heap::leave_arena();
+    heap::lift_limits();
     let failed = unwind::start_unwinding(payload);
     panic!("cannot unwind: {}", failed.reason)
 }

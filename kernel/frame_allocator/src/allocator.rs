@@ -1,8 +1,9 @@
 //! The allocator behind the lock.
 
-use crate::FrameStatistics;
 use crate::bitmap::Bitmap;
+use crate::claim::reserve_of;
 use crate::reserved::RangeList;
+use crate::{Claim, FrameStatistics};
 use kernel_config::memory::{PAGE_SHIFT, PHYS_MAP_MAX_SIZE};
 use memory_structs::{Frame, FrameRange, Page4K, PhysicalAddress};
 
@@ -30,11 +31,18 @@ pub(crate) struct Allocator {
     general: Bitmap,
     /// Which other frames are in use.
     reserved_in_use: RangeList,
+    /// How many general frames there are in all for [`Claim::Kernel`] alone.
+    reserve: usize,
 }
 
 impl Allocator {
     pub(crate) const fn new() -> Self {
-        Self { free: Bitmap::empty(), general: Bitmap::empty(), reserved_in_use: RangeList::new() }
+        Self {
+            free: Bitmap::empty(),
+            general: Bitmap::empty(),
+            reserved_in_use: RangeList::new(),
+            reserve: 0,
+        }
     }
 
     /// See [`crate::init`]. The closures give the regions as `(start, end)`, again at each call.
@@ -81,6 +89,7 @@ impl Allocator {
         if self.free.free() == 0 {
             return Err("frame_allocator: all usable memory is reserved");
         }
+        self.reserve = reserve_of(self.general.free());
         // The bitmaps' own frames are no longer anyone's to ask for.
         let (start, end) = storage.frames;
         if start < end {
@@ -91,14 +100,16 @@ impl Allocator {
         Ok(())
     }
 
-    pub(crate) fn free_frames(&self) -> usize {
-        self.free.free()
+    /// General frames that are free for this claim.
+    pub(crate) fn available(&self, claim: Claim) -> usize {
+        self.free.free().saturating_sub(claim.leaves(self.reserve))
     }
 
     pub(crate) fn statistics(&self) -> FrameStatistics {
         FrameStatistics {
             free: self.free.free(),
             total: self.general.free(),
+            reserve: self.reserve,
             reserved_in_use: self.reserved_in_use.count(),
         }
     }
@@ -109,14 +120,18 @@ impl Allocator {
     }
 
     /// Takes the lowest aligned run of `count` general frames; its start.
-    pub(crate) fn take_run(&mut self, count: usize, alignment: usize) -> Option<usize> {
+    pub(crate) fn take_run(&mut self, count: usize, alignment: usize, claim: Claim) -> Option<usize> {
+        if count > self.available(claim) {
+            return None;
+        }
         let start = self.free.find_run(count, alignment)?;
         self.free.clear(start, start + count);
         Some(start)
     }
 
-    /// Takes the lowest free general frame and what is free right after it, up to `max` in all.
-    pub(crate) fn take_some(&mut self, max: usize) -> Option<(usize, usize)> {
+    /// Takes the lowest free general frame and what is free right after it, up to `max` in all and as far as the claim goes.
+    pub(crate) fn take_some(&mut self, max: usize, claim: Claim) -> Option<(usize, usize)> {
+        let max = max.min(self.available(claim));
         if max == 0 {
             return None;
         }

@@ -19,23 +19,29 @@
 //! first MiB) are *reserved*: handed out only by address, and again only after they were dropped; a short
 //! list says which are out.
 //!
+//! The last general frames, the *reserve*, are left to whom the [`Claim`] of the task that asks is high enough. That is
+//! looked at under the lock that is taken anyway, so it is exact whoever else allocates at the same time, and costs a comparison.
+//! Frames that are asked for by address are given whatever the claim.
+//!
 //! Nothing here allocates from the heap: the heap itself stands on this crate. It relies on [`PHYS_MAP_BASE`]
 //! mapping the memory below 4 GiB when [`init`] is called, since the bitmaps are placed there.
 //!
 //! [`PHYS_MAP_BASE`]: kernel_config::PHYS_MAP_BASE
 #![cfg_attr(not(test), no_std)]
-#![feature(adt_const_params)]
+#![feature(adt_const_params, thread_local)]
 
 #[cfg(not(target_os = "theseus"))]
 extern crate alloc;
 
 mod allocator;
 mod bitmap;
+mod claim;
 mod frames;
 mod reserved;
 #[cfg(test)]
 mod tests;
 
+pub use claim::{Claim, claim, set_claim, with_claim};
 pub use frames::{
     AllocatedFrame, AllocatedFrames, Frames, FreeFrames, MappedFrames, SplitFrames, UnmappedFrames,
 };
@@ -114,6 +120,8 @@ pub struct FrameStatistics {
     pub free: usize,
     /// All general frames: usable RAM without what was reserved from the start.
     pub total: usize,
+    /// General frames that only [`Claim::Kernel`] gets all of; see there. Part of what is free, if that is as many.
+    pub reserve: usize,
     /// Reserved frames that someone asked for and holds.
     pub reserved_in_use: usize,
 }
@@ -123,9 +131,15 @@ pub fn statistics() -> FrameStatistics {
     ALLOCATOR.lock().statistics()
 }
 
-/// How many general frames nobody owns at this moment.
+/// How many general frames nobody owns at this moment, the reserve included.
 pub fn free_frames() -> usize {
-    ALLOCATOR.lock().free_frames()
+    ALLOCATOR.lock().available(Claim::Kernel)
+}
+
+/// How many general frames the current task could have at this moment.
+pub fn available_frames() -> usize {
+    let claim = claim();
+    ALLOCATOR.lock().available(claim)
 }
 
 /// Whether all of these frames are usable RAM that anyone may get, now or later. False for an empty range.
@@ -141,7 +155,8 @@ fn own(start_and_count: (usize, usize)) -> AllocatedFrames<Page4K> {
     frames::allocated(allocator::range(start_and_count))
 }
 
-/// `num_frames` adjacent frames, or `None` if there is no such run, or if `num_frames` is 0.
+/// `num_frames` adjacent frames, or `None` if there is no such run, if the task's claim does not reach so far, or if
+/// `num_frames` is 0.
 pub fn allocate_frames(num_frames: usize) -> Option<AllocatedFrames<Page4K>> {
     allocate_frames_aligned(num_frames, 1)
 }
@@ -149,19 +164,21 @@ pub fn allocate_frames(num_frames: usize) -> Option<AllocatedFrames<Page4K>> {
 /// `num_frames` adjacent frames, the first one's number a multiple of `alignment` (in frames; a power of
 /// two).
 ///
-/// `None` if there is no such run, or if `num_frames` is 0.
+/// `None` as for [`allocate_frames`].
 pub fn allocate_frames_aligned(num_frames: usize, alignment: usize) -> Option<AllocatedFrames<Page4K>> {
-    let start = ALLOCATOR.lock().take_run(num_frames, alignment)?;
+    let claim = claim();
+    let start = ALLOCATOR.lock().take_run(num_frames, alignment, claim)?;
     Some(own((start, num_frames)))
 }
 
 /// At least one and at most `max_frames` adjacent frames: whatever is found first. `None` if no frame is
-/// free.
+/// free, or only such as the task's claim does not reach.
 ///
 /// This is what to fill a large mapping with: it costs one search for many frames, and never fails for want
 /// of *adjacent* ones.
 pub fn allocate_frames_up_to(max_frames: usize) -> Option<AllocatedFrames<Page4K>> {
-    ALLOCATOR.lock().take_some(max_frames).map(own)
+    let claim = claim();
+    ALLOCATOR.lock().take_some(max_frames, claim).map(own)
 }
 
 /// The `num_frames` frames from the one that holds `paddr` on, general or reserved.
@@ -292,8 +309,9 @@ fn no_drop_free(range: FrameRange) -> core::mem::ManuallyDrop<FreeFrames> {
 /// # Errors
 /// What `out` returns.
 pub fn dump_frame_allocator_state(out: &mut dyn fmt::Write) -> fmt::Result {
-    let FrameStatistics { free, total, reserved_in_use } = statistics();
+    let FrameStatistics { free, total, reserve, reserved_in_use } = statistics();
     writeln!(out, "{free} of {total} general frames free, {reserved_in_use} reserved frames in use")?;
+    writeln!(out, "guests leave {reserve} general frames")?;
     let mut from = 0;
     // One lock per run, so that interrupts are not off while a slow console writes.
     while let Some((start, count)) = { ALLOCATOR.lock().next_free_run(from) } {

@@ -309,3 +309,59 @@ fn nothing_usable_is_an_error() {
     assert!(Allocator::new().init(|| [(0, 0x100)].into_iter(), none).is_err(), "only the first MiB");
     assert!(Allocator::new().init(|| [(0x100, 0x200)].into_iter(), || [(0, 0x300)].into_iter()).is_err());
 }
+
+/// Takes whatever there is, with a claim; how many frames were left.
+fn left_by(claim: Claim) -> usize {
+    with_claim(claim, || {
+        let mut held = Vec::new();
+        while let Some(frames) = allocate_frames_up_to(700) {
+            assert!(available_frames() + frames.size_in_frames() <= statistics().total);
+            held.push(frames);
+        }
+        assert_eq!(available_frames(), 0);
+        assert!(allocate_frames(1).is_none());
+        assert!(allocate_frames_aligned(1, 1).is_none());
+        free_frames()
+    })
+}
+
+#[test]
+fn the_reserve_is_left_to_higher_claims() {
+    let _turn = initialised();
+    let FrameStatistics { free, total, reserve, .. } = statistics();
+    assert_eq!((free, reserve), (total, total / 4));
+    assert_eq!(left_by(Claim::Guest), reserve);
+    assert_eq!(left_by(Claim::Support), reserve / 2);
+    assert_eq!(left_by(Claim::Kernel), 0);
+    assert_eq!((free_frames(), claim()), (total, Claim::Kernel));
+    // What is asked for by address is given, and a run must not reach into the reserve either.
+    let held = allocate_frames_up_to(total - reserve - 10).unwrap();
+    with_claim(Claim::Guest, || {
+        assert_eq!(available_frames(), total - held.size_in_frames() - reserve);
+        assert!(allocate_frames(available_frames() + 1).is_none());
+        assert!(allocate_frames(available_frames()).is_some());
+        let last = allocator::range((0x10F0, 1)).start_address();
+        assert!(allocate_frames_at(last, 1).is_ok());
+    });
+}
+
+#[test]
+fn the_reserve_suits_the_machine() {
+    const MIB: usize = 256;
+    for (memory, reserve) in [(8, 2), (16, 4), (64, 4), (256, 16), (512, 32), (1024, 32), (65536, 32)] {
+        assert_eq!(claim::reserve_of(memory * MIB), reserve * MIB, "{memory} MiB");
+    }
+}
+
+#[test]
+fn a_claim_lasts_as_long_as_it_should() {
+    assert_eq!(claim(), Claim::Kernel);
+    let nested = || with_claim(Claim::Support, claim);
+    assert_eq!(with_claim(Claim::Guest, || (nested(), claim())), (Claim::Support, Claim::Guest));
+    let unwound = std::panic::catch_unwind(|| with_claim(Claim::Guest, || panic!("on purpose")));
+    assert!(unwound.is_err() && claim() == Claim::Kernel);
+    // Who unwinds a task raises its claim first; that must not be undone on the way.
+    set_claim(Claim::Guest);
+    with_claim(Claim::Support, || set_claim(Claim::Kernel));
+    assert_eq!(claim(), Claim::Kernel);
+}

@@ -12,6 +12,10 @@
 //! A task that allocates much can do so in an [`Arena`], whose blocks come without a lock and count against a
 //! [`Budget`] (module `arena`). They are told from the others by their address, and freed like them.
 //!
+//! How far memory goes depends on the task's claim ([`memory::Claim`]): a task that runs guests gets no pages of the reserve but for
+//! slabs, and of those only half of it, so that what such a task allocates fails in order: large requests, which can, first, and small
+//! ones with them where it has said that they can ([`Claim::Refusable`]).
+//!
 //! Works as soon as `memory::init` has returned; before, and when memory is exhausted, allocating yields
 //! null, which `try_reserve` and its like report. The lock disables interrupts and is held for a few
 //! instructions; no mapping, unmapping or zeroing happens under it.
@@ -30,7 +34,7 @@ mod slab;
 #[cfg(test)]
 mod tests;
 
-pub use arena::{Arena, leave_arena, outside_arena};
+pub use arena::{Arena, outside_arena};
 pub use budget::{Budget, Refusal};
 
 use at_hand::{AtHand, MAX_AT_A_TIME, at_a_time};
@@ -41,7 +45,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use cpu::MAX_CPUS;
 use kernel_config::memory::{KERNEL_HEAP_MAX_SIZE, KERNEL_HEAP_START, PAGE_SIZE};
-use memory::{AllocatedPages, MappedPages, Mapper, PageRange, PteFlags, VirtualAddress};
+use memory::{AllocatedPages, Claim, MappedPages, Mapper, PageRange, PteFlags, VirtualAddress};
 use runs::RunCache;
 use slab::{SLAB_SIZE, Slabs};
 use sync_irq::{IrqSafeMutex, IrqSafeMutexGuard};
@@ -160,6 +164,16 @@ fn out_of_memory(layout: Layout) -> ! {
     panic!("out of memory: no room for {} bytes: {refusal}", layout.size())
 }
 
+/// Lifts the limits on the current task's memory: takes it out of its arena for the rest of [`Arena::run`], and gives it
+/// [`Claim::Kernel`].
+///
+/// For what begins to unwind a task: what is dropped then may allocate, and must not fail because a budget is used up, or because
+/// guests leave a reserve. Who catches what unwinds gives the task its claim back.
+pub fn lift_limits() {
+    arena::leave_arena();
+    memory::set_claim(Claim::Kernel);
+}
+
 /// Counts what the heap holds.
 pub fn statistics() -> HeapStatistics {
     GLOBAL_ALLOCATOR.statistics()
@@ -252,7 +266,12 @@ impl Heap {
         if let Some(block) = self.fetch(class) {
             return block.as_ptr();
         }
-        if let Some(memory) = self.map_or_trim(PAGES, PAGES, Area::Slabs) {
+        // Small blocks are what mostly cannot fail: they may have some of what guests leave.
+        let claim = match memory::claim() {
+            Claim::Guest => Claim::Support,
+            claim => claim,
+        };
+        if let Some(memory) = memory::with_claim(claim, || self.map_or_trim(PAGES, PAGES, Area::Slabs)) {
             let mut state = self.state.lock();
             // SAFETY: the memory is new, and as large and aligned as a slab.
             unsafe { state.slabs.add(memory, class) };

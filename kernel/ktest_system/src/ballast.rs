@@ -11,7 +11,15 @@ pub struct Ballast {
 }
 
 impl Ballast {
-    /// Takes as many frames as it must so that no more than `frames` stay free.
+    /// Takes as many frames as it must so that no more than `frames` stay free beyond the reserve: the most that guests can have.
+    ///
+    /// # Panics
+    /// As [`leaving`](Self::leaving).
+    pub fn leaving_to_guests(frames: usize) -> Self {
+        Self::leaving(frame_allocator::statistics().reserve + frames)
+    }
+
+    /// Takes as many frames as it must so that no more than `frames` stay free, the reserve included.
     ///
     /// # Panics
     /// If there is not enough address space.

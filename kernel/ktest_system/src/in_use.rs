@@ -1,5 +1,7 @@
 //! What the system has in use.
 
+use sleep::Duration;
+
 /// What the system has in use and what is free, of everything that a program could leave behind. Holds nothing on the heap,
 /// so that keeping one does not show in the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,23 @@ pub struct InUse {
 }
 
 impl InUse {
+    /// As it is when nobody gives anything back any more: the same twice, with a pause between. A task that has ended is still
+    /// being taken apart when nobody finds it any more, and on another processor.
+    fn settled() -> Self {
+        const PAUSE: Duration = Duration::from_millis(2);
+        const TRIES: usize = 100;
+        let mut now = Self::now();
+        for _ in 0..TRIES {
+            // A task that cannot sleep has no others to wait for either.
+            let _ = sleep::sleep(PAUSE);
+            let before = core::mem::replace(&mut now, Self::now());
+            if now == before {
+                break;
+            }
+        }
+        now
+    }
+
     /// As it is now. Memory that the heap merely keeps for reuse is given back first.
     pub fn now() -> Self {
         let (crates, tasks) = (mod_mgmt::all_crates().len(), task::all_tasks().len());
@@ -47,9 +66,9 @@ pub fn leaves_nothing(mut action: impl FnMut()) {
     action();
     let mut difference = None;
     for _ in 0..ATTEMPTS {
-        let before = InUse::now();
+        let before = InUse::settled();
         action();
-        let after = InUse::now();
+        let after = InUse::settled();
         if before == after {
             return;
         }

@@ -1,21 +1,17 @@
 //! What the content of files is kept in: mapped pages.
 
 use crate::growing::Pages;
-use memory::{MappedPages, PAGE_SIZE, PteFlags, VirtualAddress};
+use memory::{Claim, MappedPages, PAGE_SIZE, PteFlags, VirtualAddress};
 use spin::Once;
 
-/// The share of all memory that files leave to others, as a divisor, and its limits in pages. Files outlive programs; if they could
-/// have everything, there would be nothing left to run the program with that removes them. The least is several times what a small
-/// program takes: 65 pages of stack, 18 of thread-local storage, and its code.
-const KEPT_SHARE: usize = 16;
-const KEPT_AT_LEAST: usize = 512;
-const KEPT_AT_MOST: usize = 4096;
+/// Pages that files leave to programs beyond the reserve, which they leave as guests do: files outlive programs, and when they have
+/// filled the memory, small guests should run all the same. (`wasm_run` takes 160 pages of stack, and its code.)
+const KEPT: usize = 1024;
 
 /// Whether there is enough memory for `size` more bytes of files.
 pub fn may_take(size: usize) -> bool {
-    let memory::FrameStatistics { free, total, .. } = frame_allocator::statistics();
-    let kept = (total / KEPT_SHARE).clamp(KEPT_AT_LEAST, KEPT_AT_MOST);
-    size.div_ceil(PAGE_SIZE).saturating_add(kept) <= free
+    let available = memory::with_claim(Claim::Guest, frame_allocator::available_frames);
+    size.div_ceil(PAGE_SIZE).saturating_add(KEPT) <= available
 }
 
 /// Pages of a growing file.
@@ -26,7 +22,8 @@ impl Pages for MappedPages {
         if !may_take(size) {
             return None;
         }
-        memory::create_mapping(size, PteFlags::new().valid(true).writable(true)).ok()
+        let flags = PteFlags::new().valid(true).writable(true);
+        memory::with_claim(Claim::Guest, || memory::create_mapping(size, flags)).ok()
     }
 
     fn bytes(&self) -> &[u8] {

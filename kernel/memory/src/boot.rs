@@ -129,7 +129,7 @@ pub fn init(layout: &InitialLayout) -> Result<InitialMemoryMappings, &'static st
     page_allocator::init(VirtualAddress::new_canonical(GENERAL_PAGES_START), page_allocator_books)?;
     arch::enable_protection();
 
-    let p4: Frame = new_table()?;
+    let p4: Frame = new_table(frame_allocator::Claim::Kernel)?;
     let mut page_table = PageTable::of(p4);
     let mapper = &mut *page_table;
     let use_1g = arch::has_1g_pages();

@@ -15,6 +15,7 @@
 //! * While pages are mapped, an entry with the `EXCLUSIVE` bit stands for the ownership of its frame: the
 //!   frame's own value is forgotten, and made anew when the entry is cleared.
 //! * Page tables that become empty are given back.
+//! * Frames are taken with the claim of the current task ([`Claim`]), so that guests leave the reserve to others.
 //!
 //! Page tables are edited through the physical map at `PHYS_MAP_BASE`, not by recursive mapping: no address
 //! space and no TLB entries are spent on them, and other processors' tables are as easily reached. Nothing
@@ -37,11 +38,11 @@ mod tlb;
 pub use boot::{InitialLayout, InitialMemoryMappings, init};
 pub use borrowed::{BorrowedMappedPages, BorrowedSliceMappedPages, Immutable, Mutability, Mutable};
 pub use frame_allocator::{
-    AllocatedFrame, AllocatedFrames, FrameStatistics, FramesIteratorRequest, FreeFrames, MappedFrames,
+    AllocatedFrame, AllocatedFrames, Claim, FrameStatistics, FramesIteratorRequest, FreeFrames, MappedFrames,
     MemoryRegionType, PhysicalMemoryRegion, UnmappedFrames, allocate_frames, allocate_frames_aligned,
     allocate_frames_at, allocate_frames_by_bytes, allocate_frames_by_bytes_at,
-    allocate_frames_by_bytes_deferred, allocate_frames_deferred, allocate_frames_up_to,
-    dump_frame_allocator_state, inspect_then_allocate_free_frames,
+    allocate_frames_by_bytes_deferred, allocate_frames_deferred, allocate_frames_up_to, claim,
+    dump_frame_allocator_state, inspect_then_allocate_free_frames, set_claim, with_claim,
 };
 pub use kernel_config::memory::PAGE_SIZE;
 pub use mapped_pages::MappedPages;

@@ -234,7 +234,7 @@ impl Mapper {
         flags: PteFlagsArch,
     ) -> Result<(), &'static str> {
         // What is bound to fail should neither take others' last frames for a while, nor zero them first.
-        if count > frame_allocator::free_frames() {
+        if count > frame_allocator::available_frames() {
             return Err(MapError::OutOfFrames.into());
         }
         let mut done = 0;

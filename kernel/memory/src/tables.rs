@@ -9,7 +9,7 @@
 //! processors have forgotten the translations.
 
 use crate::arch;
-use frame_allocator::{AllocatedFrames, UnmappedFrames};
+use frame_allocator::{AllocatedFrames, Claim, UnmappedFrames};
 use kernel_config::memory::{ENTRIES_PER_PAGE_TABLE, PAGE_SHIFT};
 use memory_structs::{Frame, FrameRange, Page1G, Page2M, Page4K, PhysicalAddress};
 use page_table_entry::{PageTableEntry, UnmapResult};
@@ -72,9 +72,12 @@ fn entry(table: Frame, index: usize) -> *mut PageTableEntry {
     arch::phys_to_virt(table.start_address()).cast::<PageTableEntry>().wrapping_add(index)
 }
 
-/// A frame of zeroes for a table, no longer owned by any value: the entry pointing to it stands for it.
-pub(crate) fn new_table() -> Result<Frame, MapError> {
-    let frames = frame_allocator::allocate_frames(1).ok_or(MapError::OutOfFrames)?;
+/// A frame of zeroes for a table, no longer owned by any value: the entry pointing to it stands for it. For a guest's memory it may
+/// be taken of the reserve, with a claim of `least`: who is to fail has failed before, for want of what is to be mapped.
+pub(crate) fn new_table(least: Claim) -> Result<Frame, MapError> {
+    let claim = frame_allocator::claim().max(least);
+    let frames = frame_allocator::with_claim(claim, || frame_allocator::allocate_frames(1));
+    let frames = frames.ok_or(MapError::OutOfFrames)?;
     // SAFETY: the frame is general memory that was just allocated.
     unsafe { arch::zero_frames(&frames) };
     let table = *frames.start();
@@ -115,7 +118,7 @@ impl Tables {
             // SAFETY: an entry of a live table; the lock is held.
             let e = unsafe { &mut *path[l] };
             if e.is_unused() {
-                e.set_table(new_table()?);
+                e.set_table(new_table(Claim::Support)?);
                 if l < 4 {
                     // SAFETY: the entry above points to the table that this entry is in.
                     unsafe { Self::count(path[l + 1], 1) };
@@ -211,7 +214,8 @@ impl Tables {
 
     /// Replaces a huge page of `level` by a table of 512 smaller ones that mean the same.
     fn split_huge(e: &mut PageTableEntry, level: usize) -> Result<(), MapError> {
-        let table = new_table()?;
+        // What is split is mostly on its way back, which must not fail for want of memory.
+        let table = new_table(Claim::Kernel)?;
         let flags = e.flags().huge(level == 3);
         let first = e.pointed_frame().map_or(0, |frame| frame.number()) & !(span(level) - 1);
         for i in 0..ENTRIES_PER_PAGE_TABLE {

@@ -207,7 +207,7 @@ fn nothing_that_is_mapped_is_writable_and_executable() {
 #[test]
 fn the_physical_map_uses_the_largest_pages() {
     let turn = turn();
-    let p4 = crate::tables::new_table().unwrap();
+    let p4 = crate::tables::new_table(Claim::Kernel).unwrap();
     let mut mapper = Mapper::of(p4);
     let (m2, g1) = (512, 512 * 512);
     // The way that ranges of RAM look: 640 KiB, then all up to 3 GiB less a little, then from 4 GiB on.
@@ -425,6 +425,36 @@ fn out_of_memory_is_an_error_that_changes_nothing() {
     drop(two);
     assert!(memory.commit(1 << 39..(1 << 39) + 4096, RW).is_err());
     assert_eq!(statistics().free, 2, "tables made in vain are given back");
+}
+
+#[test]
+fn guests_leave_the_reserve() {
+    let turn = turn();
+    let FrameStatistics { free, reserve, .. } = statistics();
+    // No large frames are left, so that guests take what they get piece by piece.
+    let held = allocate_frames_up_to(free - reserve - 100).unwrap();
+    let mut memory = reserve_pages(1 << 40).unwrap();
+    with_claim(Claim::Guest, || {
+        let available = frame_allocator::available_frames();
+        assert!(available <= statistics().free - reserve);
+        let before = statistics();
+        assert!(memory.commit(0..(available + 1) << 12, RW).is_err());
+        assert_eq!(statistics(), before, "what failed has changed nothing");
+        // One page at a time, each in a part of the address space that needs tables of its own. The last one's may be of the reserve.
+        let committed = (1..100).take_while(|far| memory.commit(far << 30..(far << 30) + 4096, RW).is_ok());
+        assert!(committed.count() > 10);
+        assert_eq!(frame_allocator::available_frames(), 0);
+        assert!((reserve - 3..=reserve).contains(&statistics().free));
+        // Where there is nothing to be mapped, no table is made.
+        let before = statistics();
+        for far in 100..200 {
+            assert!(memory.commit(far << 30..(far << 30) + 4096, RW).is_err());
+        }
+        assert_eq!(statistics(), before);
+    });
+    memory.commit(200 << 30..(200 << 30) + 4096, RW).unwrap();
+    drop((memory, held));
+    assert_eq!(statistics(), turn.before);
 }
 
 #[test]

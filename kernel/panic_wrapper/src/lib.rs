@@ -111,7 +111,7 @@ fn refusal_hook(refusal: Refusal, layout: Layout) {
 /// Called by the panic handler. If it returns, the machine stops.
 fn panic_hook(info: &PanicInfo<'_>) {
     // From here on nothing may fail because the task has a limit on memory.
-    heap::leave_arena();
+    heap::lift_limits();
     if cpu::in_interrupt() || task::with_current_task(|_| ()).is_err() {
         let _ = writeln!(LastWords, "panic outside of any task");
         print_stack(&mut LastWords);
@@ -143,7 +143,7 @@ fn panic_hook(info: &PanicInfo<'_>) {
 /// # Safety
 /// As for any [`unwind::FaultHandler`]: only the entry of a fault frame may call it.
 pub unsafe extern "C-unwind" fn fault_handler(frame: &mut FaultFrame) -> ! {
-    heap::leave_arena();
+    heap::lift_limits();
     let reason = KillReason::Exception(frame.vector as u8);
     if REPORTING.replace(true) {
         let _ = writeln!(Sink, "the report of a panic has failed with exception {}", frame.vector);
@@ -167,7 +167,7 @@ pub unsafe extern "C-unwind" fn fault_handler(frame: &mut FaultFrame) -> ! {
 /// Unwinds the current task for a fault that was reported already, from a function that stands in for what a frame of the task
 /// has called; callers that were compiled as never unwinding are passed over. If that is impossible, the task ends all the same.
 pub fn unwind_from_fault(reason: KillReason) -> ! {
-    heap::leave_arena();
+    heap::lift_limits();
     give_up(unwind::start_unwinding_from_fault(payload(reason)))
 }
 

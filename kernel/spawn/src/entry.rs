@@ -1,6 +1,7 @@
 //! The first and the last thing that every task does.
 
 use alloc::boxed::Box;
+use memory::Claim;
 use task::{ExitValue, ExitableTaskRef, KillReason, TaskRef, scheduler};
 use thread_local_macro::{TlsObjectDestructor, take_current_tls_destructors};
 
@@ -8,6 +9,8 @@ use thread_local_macro::{TlsObjectDestructor, take_current_tls_destructors};
 pub(crate) struct Start<F, A> {
     pub func: F,
     pub argument: A,
+    /// For whom it takes memory.
+    pub claim: Claim,
 }
 
 /// A task's first function; its argument is the token of the switch to it.
@@ -36,14 +39,18 @@ where
     F: FnOnce(A) -> R + Send + 'static,
 {
     scheduler::finish_switch(came_from);
-    let Start { func, argument } = take_start::<F, A>();
+    let Start { func, argument, claim } = take_start::<F, A>();
+    memory::set_claim(claim);
     irq_safety::enable_interrupts();
     let call = move |argument| {
         // Somebody may have asked it to end before it began.
         task::exit_if_killed();
         func(argument)
     };
-    match catch_unwind::catch_unwind_with_arg(call, argument) {
+    let result = catch_unwind::catch_unwind_with_arg(call, argument);
+    // To end takes little, and must not fail.
+    memory::set_claim(Claim::Kernel);
+    match result {
         Ok(value) => finish(ExitValue::Completed(Box::new(value))),
         Err(reason) => {
             release_leaked_guards();

@@ -15,6 +15,7 @@
 //! leaves its exit value, and leaves the CPU for good.
 //!
 //! # Invariants
+//! * A new task takes memory with the claim of the task that spawned it (see `memory::Claim`), until it says otherwise.
 //! * A new task of an application inherits the `AppCrateRef`, so the application's code stays while any of its tasks does.
 //! * What an application's panic carried is dropped before the task exits; only its message survives.
 #![no_std]
@@ -170,7 +171,8 @@ where
         task.name = name;
         task.is_an_idle_task = self.idle;
         // Last, since from here on the function and its argument are the task's, and the task exists.
-        let start = Box::new(entry::Start { func: self.func, argument: self.argument });
+        let start =
+            Box::new(entry::Start { func: self.func, argument: self.argument, claim: memory::claim() });
         let task = TaskRef::create(task, entry::end_without_unwinding);
         if !self.idle {
             match self.pin_on_cpu {

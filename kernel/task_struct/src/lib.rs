@@ -86,6 +86,8 @@ pub struct Task {
     pub app_crate: Option<Arc<AppCrateRef>>,
     /// Where the task's symbols and crates are looked up.
     pub namespace: Arc<CrateNamespace>,
+    /// See [`Task::guest_memory`].
+    guest_memory: Arc<AtomicUsize>,
     internals: Internals,
 }
 
@@ -251,6 +253,7 @@ impl Task {
             is_an_idle_task: false,
             app_crate,
             namespace,
+            guest_memory: Arc::new(AtomicUsize::new(0)),
             internals: Internals {
                 runstate: AtomicU8::new(RunState::Initing as u8),
                 running_on_cpu: AtomicU32::new(OptionalCpuId::from(None).into_raw()),
@@ -303,6 +306,19 @@ impl Task {
     pub fn set_inherited_state(&self, state: Option<InheritedState>) {
         let former = core::mem::replace(&mut self.internals.inner.lock().inherited_state, state);
         drop(former);
+    }
+
+    /// Bytes of linear memories and code of WebAssembly that the task has made and that were not given back.
+    ///
+    /// Who makes them is charged, also when a store moves to another task afterwards, and for a memory that several tasks share; not
+    /// counted are tables and what else of a store is on the kernel's heap.
+    pub fn guest_memory(&self) -> usize {
+        self.guest_memory.load(Ordering::Relaxed)
+    }
+
+    /// Where [`guest_memory`](Self::guest_memory) is counted, for who gives out such memory. It may outlive the task.
+    pub fn guest_memory_account(&self) -> &Arc<AtomicUsize> {
+        &self.guest_memory
     }
 
     /// Whether the task is running on a CPU right now.

@@ -654,7 +654,8 @@ fn read_sections(file: &[u8]) -> Result<Sections, ArtifactError> {
             return Err(ArtifactError::Damaged("section size"));
         }
     }
-    if ranges[SEAL].len() != SEAL_SIZE || file[ranges[SHSTRTAB].clone()] != *section_names() {
+    if ranges[SEAL].len() != SEAL_SIZE || !section_names().eq(file[ranges[SHSTRTAB].clone()].iter().copied())
+    {
         return Err(ArtifactError::Damaged("section contents"));
     }
     Ok(Sections { ranges })
@@ -690,13 +691,9 @@ fn section_header(number: usize, offset: u64, size: u64) -> [u8; SHDR_SIZE] {
     header
 }
 
-fn section_names() -> Vec<u8> {
-    let mut names = alloc::vec![0];
-    for kind in &SECTIONS {
-        names.extend(kind.name.as_bytes());
-        names.push(0);
-    }
-    names
+fn section_names() -> impl Iterator<Item = u8> {
+    let end = core::iter::once(0);
+    end.clone().chain(SECTIONS.iter().flat_map(move |kind| kind.name.bytes().chain(end.clone())))
 }
 
 /// What a compiler hands over to be written.
@@ -772,7 +769,7 @@ pub fn write(parts: &Parts<'_>) -> Result<Vec<u8>, WriteError> {
     let config = bincode::config::standard();
     let info = bincode::serde::encode_to_vec(parts.module, config).map_err(|_| WriteError::Encoding)?;
     let engine = bincode::serde::encode_to_vec(parts.engine, config).map_err(|_| WriteError::Encoding)?;
-    let names = section_names();
+    let names: Vec<u8> = section_names().collect();
     let contents: [&[u8]; NUM_SECTIONS] = [
         parts.text,
         parts.eh_frame,

@@ -6,6 +6,7 @@
 use alloc::alloc::{Layout, alloc};
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::any::TypeId;
 use core::error::Error as StdError;
 use core::fmt::{self, Debug, Display, Write};
@@ -71,6 +72,20 @@ pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, OutOfMemory> {
         pointer.as_ptr().write(value);
         Ok(Box::from_raw(pointer.as_ptr()))
     }
+}
+
+/// Makes a reference-counted value or says that there is no memory for it.
+pub(crate) fn try_arc<T>(value: T) -> Result<Arc<T>, OutOfMemory> {
+    Arc::try_new(value).map_err(|_| OutOfMemory::new(size_of::<T>()))
+}
+
+/// Copies a text or says that there is no memory for it.
+pub(crate) fn try_text(text: &str) -> Result<Box<str>, OutOfMemory> {
+    let mut copy = String::new();
+    copy.try_reserve_exact(text.len()).map_err(|_| OutOfMemory::new(text.len()))?;
+    copy.push_str(text);
+    // Has no room to give back, so this allocates nothing.
+    Ok(copy.into_boxed_str())
 }
 
 /// What an error holds. Kept apart from `core::error::Error` to see through context.

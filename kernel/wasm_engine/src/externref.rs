@@ -7,7 +7,7 @@
 //! [`Store::gc`](crate::Store::gc) frees the values that are neither in the list of roots nor in a table or global. What a
 //! running function has in a local variable it cannot see, so while a function of the store runs it frees nothing.
 
-use crate::error::OutOfMemory;
+use crate::error::{OutOfMemory, try_arc};
 use crate::store::{StoreId, StoreOpaque};
 use crate::{AsContext, AsContextMut, Result, StoreContext, StoreContextMut, bail};
 use alloc::boxed::Box;
@@ -166,7 +166,7 @@ impl ExternTable {
             self.owned.retain(|(_, token)| token.strong_count() > 0);
         }
         self.owned.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<(u32, Weak<()>)>()))?;
-        let token = Arc::new(());
+        let token = try_arc(())?;
         self.owned.push((handle, Arc::downgrade(&token)));
         Ok(token)
     }

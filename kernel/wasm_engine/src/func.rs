@@ -1,6 +1,6 @@
 //! Functions: of wasm, and of the host.
 
-use crate::error::try_box;
+use crate::error::{try_arc, try_box};
 use crate::externs::Extern;
 use crate::func_types::{IntoFunc, ListExt, RetExt, TypeCheck, WasmParams, WasmResults, WasmRet, WasmTyList};
 use crate::store::{StoreId, StoreInner, StoreOpaque};
@@ -261,7 +261,7 @@ impl Func {
     ) -> Result<Self> {
         let store = store.as_context_mut().0.opaque_mut();
         assert!(Engine::same(store.engine(), ty.engine()), "function type used with the wrong engine");
-        Self::from_host_func(store, Arc::new(HostFunc::new(ty, func)?))
+        Self::from_host_func(store, try_arc(HostFunc::new(ty, func)?)?)
     }
 
     /// Makes a function of a closure, whose parameters and results say what its type is. Its first parameter may be a
@@ -286,7 +286,7 @@ impl Func {
     ) -> Result<Self> {
         let store = store.as_context_mut().0.opaque_mut();
         let function = HostFunc::wrap(store.engine(), func)?;
-        Self::from_host_func(store, Arc::new(function))
+        Self::from_host_func(store, try_arc(function)?)
     }
 
     /// Its type.

@@ -1,5 +1,6 @@
 //! Instances: modules with their imports filled in, and state of their own.
 
+use crate::error::try_arc;
 use crate::externs::{Export, Extern};
 use crate::func::HostFunc;
 use crate::func_types::{WasmParams, WasmResults};
@@ -248,11 +249,13 @@ unsafe fn instantiate(store: &mut StoreOpaque, module: &Module, imports: &Import
     for table in &declared.tables {
         store.allow_table(in_usize(table.ty.limits.min), table.ty.limits.max.map(in_usize))?;
     }
-    store.register_module(module)?;
-    // SAFETY: by the caller.
-    let instance = unsafe { InstanceBox::new(store, module, imports)? };
-    // From here on others may see parts of the instance, so the store keeps it whatever happens.
-    let instance = store.add_instance(instance)?;
+    let instance = wasm_platform::for_guest(|| {
+        store.register_module(module)?;
+        // SAFETY: by the caller.
+        let instance = unsafe { InstanceBox::new(store, module, imports)? };
+        // From here on others may see parts of the instance, so the store keeps it whatever happens.
+        store.add_instance(instance)
+    })?;
     // SAFETY: the instance is complete and was just made; nobody else uses it. The start function has no parameters
     // and no results.
     unsafe {
@@ -446,7 +449,7 @@ impl<T: 'static> InstancePre<T> {
         }
         let has_host_funcs =
             definitions.iter().any(|definition| matches!(definition, Definition::HostFunc(_)));
-        let pre = Arc::new(Pre { module: module.clone(), definitions, has_host_funcs });
+        let pre = try_arc(Pre { module: module.clone(), definitions, has_host_funcs })?;
         Ok(Self { pre, _data: core::marker::PhantomData })
     }
 

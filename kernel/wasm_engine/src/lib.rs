@@ -29,6 +29,7 @@
 //!   from it. So whoever has a `&mut` to a store is the only one who uses it.
 //! - Running out of memory is an error wherever a guest chooses how much.
 #![cfg_attr(target_os = "theseus", no_std)]
+#![feature(allocator_api)]
 
 extern crate alloc;
 

@@ -1,5 +1,6 @@
 //! Linkers: names for what modules import.
 
+use crate::error::{OutOfMemory, try_arc, try_text};
 use crate::func::HostFunc;
 use crate::func_types::IntoFunc;
 use crate::instance::{Definition, UnknownImportError};
@@ -8,12 +9,19 @@ use crate::{
     AsContext, AsContextMut, Caller, Engine, Extern, Func, FuncType, Global, ImportType, Instance,
     InstancePre, Memory, Module, Ref, Result, SharedMemory, Table, Val, bail, error::Context, format_err,
 };
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
+
+/// A definition with the two parts of its name.
+#[derive(Clone)]
+struct Named {
+    module: Box<str>,
+    name: Box<str>,
+    definition: Definition,
+}
 
 /// Names for what modules import, and instances made with them.
 ///
@@ -21,8 +29,8 @@ use core::marker::PhantomData;
 /// [`define`](Self::define) and [`instance`](Self::instance) it is bound to one.
 pub struct Linker<T> {
     engine: Engine,
-    /// By the two parts of the name.
-    definitions: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Definition>>,
+    /// Sorted by the two parts of the name.
+    definitions: Vec<Named>,
     allow_shadowing: bool,
     allow_unknown_exports: bool,
     _data: PhantomData<fn() -> T>,
@@ -45,7 +53,7 @@ impl<T: 'static> Linker<T> {
     pub fn new(engine: &Engine) -> Linker<T> {
         Self {
             engine: engine.clone(),
-            definitions: BTreeMap::new(),
+            definitions: Vec::new(),
             allow_shadowing: false,
             allow_unknown_exports: false,
             _data: PhantomData,
@@ -71,19 +79,26 @@ impl<T: 'static> Linker<T> {
     }
 
     fn insert(&mut self, module: &str, name: &str, definition: Definition) -> Result<&mut Self> {
-        if !self.definitions.contains_key(module) {
-            self.definitions.insert(module.into(), BTreeMap::new());
+        match self.place(module, name) {
+            Ok(_) if !self.allow_shadowing => bail!("import of `{module}::{name}` defined twice"),
+            Ok(at) => self.definitions[at].definition = definition,
+            Err(at) => {
+                let named = Named { module: try_text(module)?, name: try_text(name)?, definition };
+                let oom = OutOfMemory::new((self.definitions.len() + 1) * size_of::<Named>());
+                self.definitions.try_reserve(1).map_err(|_| oom)?;
+                self.definitions.insert(at, named);
+            }
         }
-        let names = self.definitions.get_mut(module).expect("was just inserted");
-        if !self.allow_shadowing && names.contains_key(name) {
-            bail!("import of `{module}::{name}` defined twice");
-        }
-        names.insert(name.into(), definition);
         Ok(self)
     }
 
+    /// Where a name is among the definitions, or where it would be.
+    fn place(&self, module: &str, name: &str) -> Result<usize, usize> {
+        self.definitions.binary_search_by(|named| (&*named.module, &*named.name).cmp(&(module, name)))
+    }
+
     fn find(&self, module: &str, name: &str) -> Option<&Definition> {
-        self.definitions.get(module)?.get(name)
+        Some(&self.definitions[self.place(module, name).ok()?].definition)
     }
 
     /// Defines a name as something of a store.
@@ -119,7 +134,7 @@ impl<T: 'static> Linker<T> {
         func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
     ) -> Result<&mut Self> {
         assert!(Engine::same(ty.engine(), &self.engine), "function type used with the wrong engine");
-        self.insert(module, name, Definition::HostFunc(Arc::new(HostFunc::new(ty, func)?)))
+        self.insert(module, name, Definition::HostFunc(try_arc(HostFunc::new(ty, func)?)?))
     }
 
     /// Defines a function of the host, whose type is that of the closure; see [`Func::wrap`].
@@ -133,7 +148,7 @@ impl<T: 'static> Linker<T> {
         func: impl IntoFunc<T, Params, Results>,
     ) -> Result<&mut Self> {
         let function = HostFunc::wrap(&self.engine, func)?;
-        self.insert(module, name, Definition::HostFunc(Arc::new(function)))
+        self.insert(module, name, Definition::HostFunc(try_arc(function)?))
     }
 
     /// Defines everything that `instance` exports, under `module_name`.
@@ -221,7 +236,10 @@ impl<T: 'static> Linker<T> {
     /// # Errors
     /// Fails if one of the new names is defined already.
     pub fn alias_module(&mut self, module: &str, as_module: &str) -> Result<()> {
-        for (name, definition) in self.definitions.get(module).cloned().unwrap_or_default() {
+        let start = self.definitions.partition_point(|named| &*named.module < module);
+        let of_module = self.definitions[start..].iter().take_while(|named| &*named.module == module);
+        let all: Vec<Named> = of_module.cloned().collect();
+        for Named { name, definition, .. } in all {
             self.insert(as_module, &name, definition)?;
         }
         Ok(())
@@ -313,11 +331,14 @@ impl<T: 'static> Linker<T> {
         if !Engine::same(&self.engine, module.engine()) {
             bail!("cross-`Engine` instantiation is not currently supported");
         }
-        let imports = module.imports().map(|import| match self.find(import.module(), import.name()) {
-            Some(definition) => Ok(take(definition)),
-            None => Err(UnknownImportError::new(&import).into()),
-        });
-        let definitions = imports.collect::<Result<Vec<_>>>()?;
+        let imports = module.imports();
+        let mut definitions = Vec::new();
+        let oom = OutOfMemory::new(imports.len() * size_of::<Definition>());
+        definitions.try_reserve_exact(imports.len()).map_err(|_| oom)?;
+        for import in imports {
+            let found = self.find(import.module(), import.name());
+            definitions.push(take(found.ok_or_else(|| UnknownImportError::new(&import))?));
+        }
         // SAFETY: host functions get into a linker only by closures for data of type `T`.
         unsafe { InstancePre::new(module, definitions) }
     }
@@ -344,12 +365,9 @@ impl<T: 'static> Linker<T> {
         &'a self,
         mut store: impl AsContextMut<Data = T> + 'p,
     ) -> impl Iterator<Item = (&'a str, &'a str, Extern)> + 'p {
-        let all = self.definitions.iter().flat_map(|(module, names)| {
-            names.iter().map(move |(name, definition)| (&**module, &**name, definition))
-        });
-        all.map(move |(module, name, definition)| {
+        self.definitions.iter().map(move |Named { module, name, definition }| {
             let item = self.materialize(&mut store, definition).expect("no memory for a function");
-            (module, name, item)
+            (&**module, &**name, item)
         })
     }
 

@@ -1,6 +1,6 @@
 //! Modules: compiled code with what it declares, ready to be instantiated.
 
-use crate::error::OutOfMemory;
+use crate::error::{OutOfMemory, try_arc};
 use crate::type_registry::RegisteredType;
 use crate::types::{
     ExportType, ExternType, FuncType, GlobalType, ImportType, MemoryType, TableType, ValType,
@@ -133,7 +133,7 @@ impl Module {
         let mut exports_by_name = reserved(declared.exports.len())?;
         exports_by_name.extend(0..declared.exports.len() as u32);
         exports_by_name.sort_unstable_by_key(|index| &declared.exports[*index as usize].name);
-        Ok(Module(Arc::new(Inner {
+        Ok(Module(try_arc(Inner {
             engine: engine.clone(),
             declared,
             offsets,
@@ -142,7 +142,7 @@ impl Module {
             trampolines,
             exports_by_name,
             code,
-        })))
+        })?))
     }
 
     /// Loads a module from a file with an artifact.

@@ -122,6 +122,10 @@ impl<T: 'static> Store<T> {
     /// # Errors
     /// Fails if there is no memory for it.
     pub fn try_new(engine: &Engine, data: T) -> Result<Self> {
+        wasm_platform::for_guest(|| Self::allocate(engine, data))
+    }
+
+    fn allocate(engine: &Engine, data: T) -> Result<Self> {
         let frames = engine.config().backtrace_frames.map_or(0, |limit| limit.get());
         let opaque = StoreOpaque {
             context: VMStoreContext::default(),

@@ -3,7 +3,7 @@
 //!
 //! A type is in the registry for as long as a [`RegisteredType`] for it exists.
 
-use crate::error::OutOfMemory;
+use crate::error::{OutOfMemory, try_arc};
 use crate::{Engine, Result, ValType};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -50,10 +50,21 @@ pub(crate) struct RegisteredType {
 
 /// The items of an iterator in a box, without panic if there is no memory.
 fn try_collect<T>(items: impl IntoIterator<Item = T>) -> Result<Box<[T]>> {
+    let items = items.into_iter();
+    let oom = |len: usize| OutOfMemory::new(size_of::<T>() * len);
     let mut all = Vec::new();
+    let expected = items.size_hint().0;
+    all.try_reserve_exact(expected).map_err(|_| oom(expected))?;
     for item in items {
-        all.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<T>() * (all.len() + 1)))?;
+        all.try_reserve(1).map_err(|_| oom(all.len() + 1))?;
         all.push(item);
+    }
+    if all.capacity() > all.len() {
+        // What makes a box of it would allocate anew, and cannot fail.
+        let mut exact = Vec::new();
+        exact.try_reserve_exact(all.len()).map_err(|_| oom(all.len()))?;
+        exact.append(&mut all);
+        all = exact;
     }
     Ok(all.into_boxed_slice())
 }
@@ -74,17 +85,21 @@ impl RegisteredType {
                 let numbers = types.by_index.len() + 1;
                 let oom = |_| OutOfMemory::new(numbers * size_of::<Arc<Entry>>());
                 types.sorted.try_reserve(1).map_err(oom)?;
-                let index = match types.free.pop() {
-                    Some(index) => index,
+                // No number is taken before all else is there.
+                let (index, is_new) = match types.free.last() {
+                    Some(index) => (*index, false),
                     None => {
                         types.by_index.try_reserve(1).map_err(oom)?;
                         types.free.try_reserve(numbers).map_err(oom)?;
-                        types.by_index.push(None);
                         // Fewer than 2^32: each takes more than a byte of memory.
-                        numbers as u32 - 1
+                        (numbers as u32 - 1, true)
                     }
                 };
-                let entry = Arc::new(Entry { index, params, results });
+                let entry = try_arc(Entry { index, params, results })?;
+                match is_new {
+                    true => types.by_index.push(None),
+                    false => drop(types.free.pop()),
+                }
                 types.sorted.insert(at, entry.clone());
                 types.by_index[index as usize] = Some(entry.clone());
                 entry

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`page_size`] | the granularity of everything below |
 //! | [`Reservation`] | address space that belongs to one owner and is filled with memory in part |
+//! | [`for_guest`] | that what is allocated leaves a reserve to others, as what the other items allocate does |
 //! | [`CodeImage`] | a loaded artifact: its text readable and executable, the rest readable |
 //! | [`TrapHook`] | the right to be asked first about every CPU exception |
 //! | [`UnwindRegistration`] | unwind tables known to the system's unwinder |
@@ -65,8 +66,8 @@ pub use hook::{TrapHandler, TrapHook};
 pub use platform::BudgetedAllocator;
 pub use platform::{
     CodeImage, HOST_KEEPS_FRAME_POINTERS, Mutex, OPERATING_SYSTEM, Reservation, UnwindRegistration, alarm,
-    end_if_killed, kill_pending, latest_panic, monotonic_nanos, move_alarm, page_size, parallelism,
-    read_file, set_alarm, stack_bounds, symbolize, tls_get, tls_set, variable_is,
+    end_if_killed, for_guest, kill_pending, latest_panic, monotonic_nanos, move_alarm, page_size,
+    parallelism, read_file, set_alarm, stack_bounds, symbolize, tls_get, tls_set, variable_is,
 };
 #[cfg(target_os = "theseus")]
 pub use platform::{LoadedCommand, LoadedCrate};

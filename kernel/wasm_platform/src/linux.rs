@@ -102,6 +102,12 @@ impl Drop for Mapping {
     }
 }
 
+/// Calls `f`, which allocates what a guest has asked for, and copes with a refusal. Linux has reserves of its own.
+#[inline]
+pub fn for_guest<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
 /// Address space that belongs to one owner. It starts inaccessible; parts of it become readable and writable memory
 /// by [`commit`](Self::commit).
 #[derive(Debug)]

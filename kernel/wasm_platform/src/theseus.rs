@@ -3,14 +3,15 @@
 use crate::{PlatformError, TrapCause, TrapHandler, TrapRegisters, check_range, round_up_to_pages};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::ops::{Deref, Range};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use fs_node::{DirRef, FileOrDir, FsError};
 use kernel_config::memory::{CRATE_WINDOW_LAST, CRATE_WINDOW_START, PAGE_SIZE};
-use memory::{Page, PageRange, PteFlags, ReservedPages, VirtualAddress};
+use memory::{Claim, Page, PageRange, PteFlags, ReservedPages, VirtualAddress};
 use path::Path;
 use signal_handler::TrapContext;
 
@@ -23,6 +24,26 @@ pub use waiting::Mutex;
 pub(crate) use waiting::{ListLock, Sleeper, with_list};
 pub use workers::parallelism;
 pub(crate) use workers::{Account, run_workers};
+
+/// The areas of address space, as `page_allocator::statistics` orders them, that guests have a part in.
+const GENERAL_AREA: usize = 0;
+const CODE_AREA: usize = 2;
+
+/// Parts of the areas, as divisors, that reservations and code of guests leave to others: of the general pages, where a linear memory
+/// has 4 GiB and its guard, 8 TiB for stacks and mappings; of the window of executable code, 256 MiB for crates of the kernel.
+const KEPT_OF_GENERAL_PAGES: usize = 16;
+const KEPT_OF_CODE_WINDOW: usize = 8;
+
+/// Whether a guest may have `len` bytes of an area.
+///
+/// Who asks at the same time may be let through as well: then a few reservations less are left, of thousands.
+fn leave_address_space(area: usize, len: usize, kept: usize) -> Result<(), &'static str> {
+    let area = &page_allocator::statistics()[area];
+    match len / PAGE_SIZE + area.total / kept <= area.free {
+        true => Ok(()),
+        false => Err("guests have all the address space that is for them; end a program that uses some"),
+    }
+}
 
 /// The name under which artifacts for this platform are compiled.
 pub const OPERATING_SYSTEM: &str = "theseus";
@@ -50,9 +71,47 @@ pub fn page_size() -> usize {
     PAGE_SIZE
 }
 
+/// Calls `f`, which allocates what a guest has asked for, and copes with a refusal: it leaves the kernel's reserve to others.
+#[inline]
+pub fn for_guest<R>(f: impl FnOnce() -> R) -> R {
+    memory::with_claim(Claim::Refusable, f)
+}
+
+/// Pages of a guest, of which those that are committed are charged to the task that reserved them.
+struct GuestPages {
+    pages: ReservedPages,
+    /// `None` if there were no tasks yet.
+    account: Option<Arc<AtomicUsize>>,
+}
+
+impl GuestPages {
+    fn new(pages: ReservedPages) -> Self {
+        Self { pages, account: task::with_current_task(|task| task.guest_memory_account().clone()).ok() }
+    }
+
+    /// Does something with the pages that may change how many are committed.
+    fn change<R>(&mut self, change: impl FnOnce(&mut ReservedPages) -> R) -> R {
+        let before = self.pages.committed_bytes();
+        let result = change(&mut self.pages);
+        if let Some(account) = &self.account {
+            // Modulo 2^64, should it have become less.
+            account.fetch_add(self.pages.committed_bytes().wrapping_sub(before), Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl Drop for GuestPages {
+    fn drop(&mut self) {
+        if let Some(account) = &self.account {
+            account.fetch_sub(self.pages.committed_bytes(), Ordering::Relaxed);
+        }
+    }
+}
+
 /// Address space that belongs to one owner. It starts inaccessible; parts of it become readable and writable memory
 /// by [`commit`](Self::commit).
-pub struct Reservation(Option<ReservedPages>);
+pub struct Reservation(Option<GuestPages>);
 
 impl Reservation {
     /// Reserves `len` bytes, rounded up to whole pages, aligned to a page. Costs no memory.
@@ -66,18 +125,20 @@ impl Reservation {
         if len == 0 {
             return Ok(Self(None));
         }
-        let pages = memory::reserve_pages(len).map_err(|reason| PlatformError::message(ATTEMPTED, reason))?;
-        Ok(Self(Some(pages)))
+        leave_address_space(GENERAL_AREA, len, KEPT_OF_GENERAL_PAGES)
+            .and_then(|()| memory::reserve_pages(len))
+            .map(|pages| Self(Some(GuestPages::new(pages))))
+            .map_err(|reason| PlatformError::message(ATTEMPTED, reason))
     }
 
     /// Address of the first byte. Dereferencing it is sound only within what is committed.
     pub fn as_ptr(&self) -> *mut u8 {
-        self.0.as_ref().map_or(ptr::dangling_mut(), ReservedPages::as_mut_ptr)
+        self.0.as_ref().map_or(ptr::dangling_mut(), |guest| guest.pages.as_mut_ptr())
     }
 
     /// Number of bytes reserved, a multiple of the page size.
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |pages| pages.size_in_bytes())
+        self.0.as_ref().map_or(0, |guest| guest.pages.size_in_bytes())
     }
 
     /// Whether nothing is reserved.
@@ -94,9 +155,11 @@ impl Reservation {
         const ATTEMPTED: &str = "commit memory";
         check_range(ATTEMPTED, offset, len, self.len())?;
         match &mut self.0 {
-            Some(pages) if len != 0 => pages
-                .commit(offset..offset + len, PteFlags::new().valid(true).writable(true))
-                .map_err(|reason| PlatformError::message(ATTEMPTED, reason)),
+            Some(guest) if len != 0 => {
+                let flags = PteFlags::new().valid(true).writable(true);
+                for_guest(|| guest.change(|pages| pages.commit(offset..offset + len, flags)))
+                    .map_err(|reason| PlatformError::message(ATTEMPTED, reason))
+            }
             _ => Ok(()),
         }
     }
@@ -144,8 +207,8 @@ impl Reservation {
         const ATTEMPTED: &str = "decommit memory";
         check_range(ATTEMPTED, offset, len, self.len())?;
         match &mut self.0 {
-            Some(pages) if len != 0 => pages
-                .decommit(offset..offset + len)
+            Some(guest) if len != 0 => guest
+                .change(|pages| pages.decommit(offset..offset + len))
                 .map_err(|reason| PlatformError::message(ATTEMPTED, reason)),
             _ => Ok(()),
         }
@@ -155,7 +218,7 @@ impl Reservation {
 /// A loaded artifact: an image of which one part, the text, is executable and all else is read-only data. It lies in the
 /// window of all executable code, so that every function of the kernel is in reach of a direct call.
 pub struct CodeImage {
-    pages: Option<ReservedPages>,
+    pages: Option<GuestPages>,
     len: usize,
 }
 
@@ -188,9 +251,12 @@ impl CodeImage {
         if len == 0 {
             return Ok(Self { pages: None, len: 0 });
         }
+        leave_address_space(CODE_AREA, len, KEPT_OF_CODE_WINDOW).map_err(refused)?;
         let pages = page_allocator::allocate_pages_by_bytes_in_range(len, &code_window()).map_err(refused)?;
-        let mut pages = ReservedPages::new(pages);
-        pages.commit(0..len, PteFlags::new().valid(true).writable(true)).map_err(refused)?;
+        let mut guest = GuestPages::new(ReservedPages::new(pages));
+        let flags = PteFlags::new().valid(true).writable(true);
+        for_guest(|| guest.change(|pages| pages.commit(0..len, flags))).map_err(refused)?;
+        let pages = &mut guest.pages;
         // SAFETY: the pages are as many as the image needs, all committed and writable, and new, so nobody else has
         // their address.
         unsafe { ptr::copy_nonoverlapping(image.as_ptr(), pages.as_mut_ptr(), image.len()) };
@@ -198,7 +264,7 @@ impl CodeImage {
         if !text.is_empty() {
             pages.protect(text, PteFlags::new().valid(true).executable(true)).map_err(refused)?;
         }
-        Ok(Self { pages: Some(pages), len: image.len() })
+        Ok(Self { pages: Some(guest), len: image.len() })
     }
 }
 
@@ -208,7 +274,9 @@ impl Deref for CodeImage {
     fn deref(&self) -> &[u8] {
         match &self.pages {
             // SAFETY: all pages are committed as long as `self` lives, and nobody can write to them.
-            Some(pages) => unsafe { core::slice::from_raw_parts(pages.as_mut_ptr(), self.len) },
+            Some(GuestPages { pages, .. }) => unsafe {
+                core::slice::from_raw_parts(pages.as_mut_ptr(), self.len)
+            },
             None => &[],
         }
     }

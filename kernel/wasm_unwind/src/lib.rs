@@ -14,6 +14,7 @@
 //! - Code is registered before anything can jump to it and deregistered after the last frame of it is gone, because who
 //!   runs it owns, through its store and module, a reference to the [`LoadedCode`].
 #![cfg_attr(not(test), no_std)]
+#![feature(allocator_api)]
 
 extern crate alloc;
 
@@ -124,7 +125,8 @@ impl LoadedCode {
     /// read from it: its unwind tables are taken at their word.
     pub unsafe fn new(file: &[u8], sections: Sections) -> Result<LoadedCode, PlatformError> {
         let image = CodeImage::publish(file, sections.text())?;
-        let code = Box::new(Code { image, sections });
+        let code = Box::try_new(Code { image, sections });
+        let code = code.map_err(|_| PlatformError::out_of_memory("load code"))?;
         let mut loaded = LoadedCode { unwind: None, registration: None, code };
         let text = loaded.code.text();
         if !text.is_empty() {

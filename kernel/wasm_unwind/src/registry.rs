@@ -117,8 +117,8 @@ pub(crate) unsafe fn add(code: *const Code, start: usize, end: usize) -> Result<
     };
     new.entries.clear();
     if new.entries.try_reserve(current.len() + 1).is_err() {
-        // It stays the spare, as large as it was.
-        *spare = Some(new);
+        // It stays the spare, as large as it was; but for nothing no spare is needed.
+        *spare = (!current.is_empty()).then_some(new);
         return Err(PlatformError::out_of_memory(ATTEMPTED));
     }
     new.entries.extend_from_slice(&current[..at]);

@@ -171,7 +171,7 @@ pub(crate) fn fail() -> Option<Refusal> {
 /// Takes the task out of the arena that it is in, if any, for the rest of [`Arena::run`].
 ///
 /// For what begins to unwind a task: what is dropped then may allocate, and must not fail because a budget is used up.
-pub fn leave_arena() {
+pub(crate) fn leave_arena() {
     if current().is_some() {
         LEFT.set(true);
         CURRENT.set(&raw const NOWHERE);

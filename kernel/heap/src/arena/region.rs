@@ -8,17 +8,10 @@ mod system {
     use super::*;
     use crate::HEAP_FLAGS;
     use kernel_config::memory::PAGE_SIZE;
-    use memory::{PageRange, ReservedPages, VirtualAddress};
+    use memory::{Claim, PageRange, ReservedPages, VirtualAddress};
 
     /// [`REGION_SIZE`] bytes of reserved address space, aligned to as much.
     pub(crate) struct Region(ReservedPages);
-
-    /// Frames that arenas leave to everybody else: a sixteenth of all, but at least 4 and at most 32 MiB. So what
-    /// arenas do ends in an error of theirs, and not in a panic of whoever needs a page next.
-    fn reserve() -> usize {
-        const MIB: usize = (1 << 20) / PAGE_SIZE;
-        (frame_allocator::statistics().total / 16).clamp(4 * MIB, 32 * MIB)
-    }
 
     impl Region {
         /// `None` if there is no room left in the arenas' range.
@@ -37,16 +30,17 @@ mod system {
             self.0.as_mut_ptr()
         }
 
-        /// For [`Region::commit`]: take also of what arenas leave to others.
+        /// For [`Region::commit`]: take also of the reserve, which arenas leave to others. So what arenas do ends in an error of
+        /// theirs, and not in a panic of whoever needs a page next.
         pub(crate) const RESERVE_TOO: bool = true;
 
         /// Commits a part of which nothing is committed: it is zeroes then. False, with nothing changed, if there is
         /// not enough memory.
         pub(crate) fn commit(&mut self, part: Range<usize>, reserve_too: bool) -> bool {
-            let needed = part.len() / PAGE_SIZE + if reserve_too { 0 } else { reserve() };
-            let is_enough = || needed <= frame_allocator::free_frames();
+            let claim = if reserve_too { Claim::Kernel } else { Claim::Guest };
+            let mut commit = || memory::with_claim(claim, || self.0.commit(part.clone(), HEAP_FLAGS).is_ok());
             // What the heap keeps for reuse may make the difference.
-            (is_enough() || crate::trim() > 0 && is_enough()) && self.0.commit(part, HEAP_FLAGS).is_ok()
+            commit() || crate::trim() > 0 && commit()
         }
 
         /// Gives a part's memory back. False if that cannot be, for want of memory for a page table; then all or some

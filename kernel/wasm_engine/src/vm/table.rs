@@ -106,7 +106,8 @@ impl TableInst {
         let size = size as usize;
         let (old, mut grown) = (self.elements.len(), true);
         let additional = size - old;
-        self.elements.try_reserve(additional).map_err(|_| OutOfMemory::new(additional * size_of::<u64>()))?;
+        let reserved = wasm_platform::for_guest(|| self.elements.try_reserve(additional));
+        reserved.map_err(|_| OutOfMemory::new(additional * size_of::<u64>()))?;
         while grown && self.elements.len() < size {
             let next = (self.elements.len() + GROWTH_STEP).min(size);
             self.elements.resize(next, init);
