@@ -109,6 +109,7 @@ test: fmt-check clippy test-host test-kernel test-suite test-commands test-compi
 HOST_TESTED = $(sort $(shell grep -rl --include=*.rs -e '\#\[test\]' kernel applications tools | cut -d/ -f2))
 
 test-host: setup ## unit tests and the official WebAssembly test-suite, on this machine
+	@tests/book
 	@$(CARGO) test --quiet --features wasm_run/compiler $(addprefix -p ,$(HOST_TESTED))
 	@$(CARGO) test --quiet --release -p wasm_compiler --test hostile
 
