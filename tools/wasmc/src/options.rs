@@ -22,6 +22,8 @@ makes the keys for that, unless they are there, and says which they are.
                    $XDG_CONFIG_HOME/wasm_run or ~/.config/wasm_run
   --no-sign        do not sign: systems load the artifact only if they are told to trust it
   --no-debug-info  leave out what the module says about source files and lines (DWARF)
+  --fuel           for wasm_run --fuel: count what is consumed
+  --epochs         for engines that interrupt by epochs: look at them
   --threads N      default: as many as there are processors
   --help           this text
 ";
@@ -82,6 +84,10 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_string())),
             _ => (argument.as_str(), None),
         };
+        const FLAGS: [&str; 5] = ["--help", "--no-sign", "--no-debug-info", "--fuel", "--epochs"];
+        if attached.is_some() && FLAGS.contains(&name) {
+            return Err(format!("{name} takes no value"));
+        }
         let mut value =
             || attached.clone().or_else(|| arguments.next()).ok_or(format!("{name} needs a value"));
         match name {
@@ -99,6 +105,8 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
             "-O2" => settings.opt_level = OptLevel::Speed,
             "-Os" => settings.opt_level = OptLevel::SpeedAndSize,
             "--no-debug-info" => settings.debug_info = false,
+            "--fuel" => settings.tunables.consume_fuel = true,
+            "--epochs" => settings.tunables.epoch_interruption = true,
             "--threads" => {
                 let value = value()?;
                 threads = value
@@ -155,7 +163,7 @@ mod tests {
     #[test]
     fn options_may_come_anywhere_and_with_equals_signs() {
         let options = options(
-            "--target=x86_64-linux a.wasm -o b --cpu x86-64-v3 -O0 --no-debug-info --threads 3 --key k",
+            "--target=x86_64-linux a.wasm -o b --cpu x86-64-v3 -O0 --no-debug-info --threads 3 --key k --fuel --epochs",
         );
         assert_eq!(options.input, PathBuf::from("a.wasm"));
         assert_eq!(options.output, PathBuf::from("b"));
@@ -163,6 +171,8 @@ mod tests {
         assert_eq!(options.settings.cpu, CpuFeatures::X86_64_V3);
         assert_eq!(options.settings.opt_level, OptLevel::None);
         assert!(!options.settings.debug_info);
+        let tunables = options.settings.tunables;
+        assert!(tunables.consume_fuel && tunables.epoch_interruption);
         assert_eq!(options.threads, 3);
         assert_eq!(options.signer, Signer::File("k".to_string()));
         assert_eq!(self::tests::options("a.wat --no-sign").signer, Signer::Nobody);
@@ -180,6 +190,7 @@ mod tests {
             ("a --cpu 486", "unknown CPU 486"),
             ("a --threads 0", "0 is no number"),
             ("a.cwasm", "replace the input"),
+            ("a --no-sign=1", "--no-sign takes no value"),
             ("a --key", "--key needs a value"),
             ("a --key k --no-sign", "exclude each other"),
             ("keys a", "takes nothing else"),
