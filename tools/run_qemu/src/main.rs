@@ -9,6 +9,7 @@ mod accelerator;
 use accelerator::Accelerator;
 use std::fmt::Display;
 use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -134,6 +135,22 @@ fn machine(options: &Options, accelerator: Accelerator) -> Command {
     qemu
 }
 
+/// Makes the machine end when this process does, however that comes about: nobody else would end it.
+fn end_with_us(qemu: &mut Command) {
+    let us = std::process::id();
+    let set_signal = move || {
+        // SAFETY: both are system calls without pointers, and allowed between fork and exec.
+        let alone = unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            libc::getppid() as u32 != us
+        };
+        // We may have ended before that was set.
+        if alone { Err(std::io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+    };
+    // SAFETY: the closure allocates nothing and takes no locks.
+    unsafe { qemu.pre_exec(set_signal) };
+}
+
 /// A file that only the guest writes to.
 fn file_device(name: &str, path: &Path) -> String {
     format!("file,id={name},path={}", path.display())
@@ -249,6 +266,7 @@ fn run(options: &Options) -> Result<u8, String> {
     if options.until.is_some() {
         qemu.stdin(Stdio::null());
     }
+    end_with_us(&mut qemu);
     let start = Instant::now();
     let child = qemu
         .spawn()
