@@ -59,6 +59,7 @@ fn table(unit: &str, kib: usize) {
 fn counts() {
     heap::trim();
     println!("free frames: {}", frame_allocator::free_frames());
+    println!("frames of page tables: {}", memory::page_tables());
     println!("reserved frames: {}", frame_allocator::statistics().reserve);
     for area in page_allocator::statistics() {
         println!("free pages, {}: {} in {} ranges", area.name, area.free, area.chunks);

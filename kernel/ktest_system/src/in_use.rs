@@ -6,7 +6,7 @@ use sleep::Duration;
 /// so that keeping one does not show in the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InUse {
-    /// Frames that are free.
+    /// Frames that are free, or page tables: how many of those it takes depends on where things lie.
     pub free_frames: usize,
     /// Pages that are free in each of the page allocator's areas.
     pub free_pages: [usize; 3],
@@ -46,7 +46,7 @@ impl InUse {
         heap::trim();
         let heap = heap::statistics();
         Self {
-            free_frames: frame_allocator::free_frames(),
+            free_frames: frame_allocator::free_frames() + memory::page_tables(),
             free_pages: page_allocator::statistics().map(|area| area.free),
             heap_blocks: heap.allocations,
             heap_bytes: heap.in_use,

@@ -57,6 +57,7 @@ pub use page_allocator::{
 pub use page_table_entry::PageTableEntry;
 pub use pte_flags::{PteFlags, PteFlagsArch};
 pub use reserved_pages::ReservedPages;
+pub use tables::page_tables;
 pub use tlb::{flush_all_translations, flush_translations, set_broadcast_tlb_shootdown_cb};
 
 use alloc::sync::Arc;

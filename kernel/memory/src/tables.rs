@@ -9,6 +9,7 @@
 //! processors have forgotten the translations.
 
 use crate::arch;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use frame_allocator::{AllocatedFrames, Claim, UnmappedFrames};
 use kernel_config::memory::{ENTRIES_PER_PAGE_TABLE, PAGE_SHIFT};
 use memory_structs::{Frame, FrameRange, Page1G, Page2M, Page4K, PhysicalAddress};
@@ -72,6 +73,17 @@ fn entry(table: Frame, index: usize) -> *mut PageTableEntry {
     arch::phys_to_virt(table.start_address()).cast::<PageTableEntry>().wrapping_add(index)
 }
 
+/// How many tables there are.
+static TABLES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many frames are page tables: of the kernel's address space, which is that of all programs.
+///
+/// How many it takes to map as much depends on where it lies: one for each 2 MiB of address space in which there is a page, and
+/// further ones for those.
+pub fn page_tables() -> usize {
+    TABLES.load(Ordering::Relaxed)
+}
+
 /// A frame of zeroes for a table, no longer owned by any value: the entry pointing to it stands for it. For a guest's memory it may
 /// be taken of the reserve, with a claim of `least`: who is to fail has failed before, for want of what is to be mapped.
 pub(crate) fn new_table(least: Claim) -> Result<Frame, MapError> {
@@ -82,6 +94,7 @@ pub(crate) fn new_table(least: Claim) -> Result<Frame, MapError> {
     unsafe { arch::zero_frames(&frames) };
     let table = *frames.start();
     core::mem::forget(frames.into_mapped_frames());
+    TABLES.fetch_add(1, Ordering::Relaxed);
     Ok(table)
 }
 
@@ -458,6 +471,7 @@ impl Batch {
         let own = |start, count| into_unmapped(FrameRange::from_start_and_count(frame(start), count));
         for &table in &self.tables[..self.tables_len] {
             drop(own(table, 1));
+            TABLES.fetch_sub(1, Ordering::Relaxed);
         }
         for &(start, count) in &self.frames[..self.frames_len] {
             f(own(start, count).into_allocated_frames());
