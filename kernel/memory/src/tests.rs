@@ -431,6 +431,7 @@ fn out_of_memory_is_an_error_that_changes_nothing() {
 fn guests_leave_the_reserve() {
     let turn = turn();
     let FrameStatistics { free, reserve, .. } = statistics();
+    let tables = crate::page_tables();
     // No large frames are left, so that guests take what they get piece by piece.
     let held = allocate_frames_up_to(free - reserve - 100).unwrap();
     let mut memory = reserve_pages(1 << 40).unwrap();
@@ -441,8 +442,10 @@ fn guests_leave_the_reserve() {
         assert!(memory.commit(0..(available + 1) << 12, RW).is_err());
         assert_eq!(statistics(), before, "what failed has changed nothing");
         // One page at a time, each in a part of the address space that needs tables of its own. The last one's may be of the reserve.
-        let committed = (1..100).take_while(|far| memory.commit(far << 30..(far << 30) + 4096, RW).is_ok());
-        assert!(committed.count() > 10);
+        let committed =
+            (1..100).take_while(|far| memory.commit(far << 30..(far << 30) + 4096, RW).is_ok()).count();
+        assert!(committed > 10);
+        assert!(crate::page_tables() > tables + committed);
         assert_eq!(frame_allocator::available_frames(), 0);
         assert!((reserve - 3..=reserve).contains(&statistics().free));
         // Where there is nothing to be mapped, no table is made.
@@ -455,6 +458,7 @@ fn guests_leave_the_reserve() {
     memory.commit(200 << 30..(200 << 30) + 4096, RW).unwrap();
     drop((memory, held));
     assert_eq!(statistics(), turn.before);
+    assert_eq!(crate::page_tables(), tables);
 }
 
 #[test]
