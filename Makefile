@@ -36,7 +36,7 @@ KERNEL_CARGO     := --profile kernel -Zbuild-std=core,alloc,compiler_builtins \
 # Applications find each other by name at run time, so nothing but this list makes cargo build them.
 APPLICATIONS     := $(notdir $(patsubst %/,%,$(wildcard applications/*/)))
 # Likewise crates that the kernel loads by name when they are needed.
-KERNEL_EXTRA_PACKAGES := -p wasm_compile -p wasm_dwarf -p wasm_wast
+KERNEL_EXTRA_PACKAGES := -p wasm_compile -p wasm_dwarf -p wasm_wasi -p wasm_wast
 KERNEL_PACKAGES  := -p nano_core -p captain $(KERNEL_EXTRA_PACKAGES) $(addprefix -p ,$(APPLICATIONS))
 
 RUN_QEMU = $(TOOLS)/run_qemu --state $(OUT) --accel $(ACCEL) --smp $(SMP) --mem $(MEM)

@@ -108,7 +108,11 @@ fn show(lines: &[Line], style: &Style) {
         let width = lines.iter().map(|line| line.metadata.size).max().unwrap_or(0).to_string().len();
         for line in lines {
             let Metadata { kind, size, writable, times, .. } = line.metadata;
-            let kind = if kind == FileKind::Directory { 'd' } else { '-' };
+            let kind = match kind {
+                FileKind::File => '-',
+                FileKind::Directory => 'd',
+                FileKind::SymbolicLink => 'l',
+            };
             let writable = if writable { 'w' } else { '-' };
             let time = DateTime::from_unix(times.modified.as_secs() as i64);
             let DateTime { year, month, day, hour, minute, .. } = time;

@@ -20,6 +20,7 @@ pub fn main(_args: Vec<String>) -> isize {
         "wasm_run",
         &[
             ("the engine comes with the first program and goes with the last", the_engine_comes_and_goes),
+            ("WASI comes with a program for it, and goes with it", wasi_comes_and_goes),
             ("the engine goes, however a program ends", the_engine_goes_however_a_program_ends),
             ("a killed program takes the engine along", a_killed_program_takes_the_engine_along),
             ("a guest that never returns is killed", a_guest_that_never_returns_is_killed),
@@ -107,6 +108,33 @@ fn the_engine_comes_and_goes() {
     assert_unloaded();
 }
 
+fn wasi_comes_and_goes() {
+    let is_loaded = || wasm_crates().iter().any(|name| name.starts_with("wasm_wasi-"));
+    let hello = start_hello();
+    assert!(!is_loaded(), "for a program that does not import it");
+    hello.finish();
+    let args = ["--dir-ro", "/guests", "/guests/wasi_cat.cwasm", "hello.wat", "./fib.wat"];
+    let start = || {
+        let running = Running::start("wasm_run", &args, 1);
+        while running.waiting_output() == 0 {
+            task::schedule();
+        }
+        running
+    };
+    let running = start();
+    assert!(is_loaded());
+    let output = running.finish();
+    assert_eq!(output.ending, Ending::Status(0));
+    assert!(output.stdout.starts_with(";; The example every page starts with"), "{}", output.stdout);
+    assert!(output.stdout.contains(";; Calls itself a lot."), "{}", output.stdout);
+    assert_unloaded();
+    // While a function of WASI waits for somebody to read what it writes.
+    let running = start();
+    running.task().kill(KillReason::Requested).expect("it waits");
+    assert_eq!(running.finish().ending, Ending::Killed(KillReason::Requested.to_string()));
+    assert_unloaded();
+}
+
 fn the_engine_goes_however_a_program_ends() {
     const ROUNDS: usize = 10;
     for (args, status) in [
@@ -114,6 +142,9 @@ fn the_engine_goes_however_a_program_ends() {
         (&["--invoke", "sum", "/guests/memory.cwasm"], 0),
         (&["--invoke", "stack_overflow", "/guests/traps.cwasm"], 134),
         (&["/guests/test_unknown_import.cwasm"], 1),
+        (&["/guests/wasi_cat.cwasm", "--dir-ro", "/guests::g", "--", "hello.wat"], 0),
+        (&["/guests/wasi_cat.cwasm", "--dir-ro", "/guests", "--", "nothing"], 44),
+        (&["/guests/wasi_cat.cwasm", "--dir", "/namespaces", "--", "nothing"], 1),
         (&["/nowhere.cwasm"], 1),
         (&["--nonsense"], 2),
     ] {

@@ -7,6 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 use wasm_engine::{CompileLimits, CpuFeatures, OptLevel};
+use wasm_wasi::Preopen;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -34,6 +35,10 @@ pub(crate) struct Run<'a> {
     pub(crate) invoke: Option<&'a str>,
     /// Arguments for it.
     pub(crate) args: &'a [String],
+    /// Directories that it is given, if it is a program for WASI.
+    pub(crate) dirs: Vec<Preopen<'a>>,
+    /// Variables that it is given, likewise.
+    pub(crate) env: Vec<(&'a str, &'a str)>,
     /// How it is compiled, if it needs to be.
     pub(crate) how: How<'a>,
     /// Whether the cache is used.
@@ -191,9 +196,11 @@ fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
     let (mut fuel, mut timeout) = (None, None);
     let mut limits = Limits::default();
     let mut named = None;
+    let mut given = Given::default();
     while let Some(name) = cursor.next()? {
         match name {
             "-h" | "--help" => return Ok(Command::Help(Topic::Run)),
+            _ if given.take(name, &mut cursor)? => {}
             "--invoke" => invoke = Some(cursor.value()?),
             "--no-cache" => cache = false,
             "--trust" => trust = true,
@@ -226,7 +233,66 @@ fn run<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
         (None, Some((file, args))) => (file.as_str(), args),
         (None, None) => return Cursor::no_file(),
     };
-    Ok(Command::Run(Run { file, invoke, args, how, cache, trust, trusted_keys, fuel, timeout, limits }))
+    // What the program is given may also be said right behind its name.
+    let mut behind = Cursor::new(args);
+    let args = loop {
+        let rest = behind.rest;
+        match behind.next()? {
+            Some("--") => break behind.rest,
+            Some(name) if given.take(name, &mut behind)? => {}
+            _ => break rest,
+        }
+    };
+    let Given { dirs, env } = given;
+    Ok(Command::Run(Run {
+        file,
+        invoke,
+        args,
+        dirs,
+        env,
+        how,
+        cache,
+        trust,
+        trusted_keys,
+        fuel,
+        timeout,
+        limits,
+    }))
+}
+
+/// What a program is given.
+#[derive(Default)]
+struct Given<'a> {
+    dirs: Vec<Preopen<'a>>,
+    env: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Given<'a> {
+    /// Understands an option, if it is one of those about what a program is given.
+    fn take(&mut self, name: &str, cursor: &mut Cursor<'a>) -> Result<bool, String> {
+        match name {
+            "--dir" | "--dir-ro" => {
+                let value = cursor.value()?;
+                let (host, guest) = value.split_once("::").unwrap_or((value, value));
+                if host.is_empty() || guest.is_empty() {
+                    return Err(format!(
+                        "{name} {value} names no directory; write it like . or /tmp/a::data"
+                    ));
+                }
+                self.dirs.push(Preopen { host, guest, read_only: name == "--dir-ro" });
+            }
+            "--env" => {
+                let value = cursor.value()?;
+                let variable = value.split_once('=').filter(|(name, _)| !name.is_empty());
+                self.env.push(
+                    variable
+                        .ok_or_else(|| format!("--env {value} is no variable; write it like NAME=VALUE"))?,
+                );
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
 }
 
 fn compile<'a>(mut cursor: Cursor<'a>) -> Result<Command<'a>, String> {
@@ -430,6 +496,20 @@ mod tests {
             assert!(run.trust);
             assert_eq!((run.trusted_keys, run.args), (["k", "l"].to_vec(), &["--trust".to_string()][..]));
         });
+        for line in [
+            "--dir . --dir-ro /a=b::data --env=X=y=z p -x --dir",
+            "p --dir . --dir-ro /a=b::data --env X=y=z -- -x --dir",
+            "--dir=. p --dir-ro=/a=b::data --env X=y=z -x --dir",
+        ] {
+            run_of(line, |run| {
+                let dir = |host, guest, read_only| Preopen { host, guest, read_only };
+                assert_eq!(run.dirs, [dir(".", ".", false), dir("/a=b", "data", true)], "{line}");
+                assert_eq!((run.file, run.env), ("p", [("X", "y=z")].to_vec()), "{line}");
+                assert_eq!(run.args, ["-x", "--dir"], "{line}");
+            });
+        }
+        run_of("p -- --dir", |run| assert_eq!(run.args, ["--dir"]));
+        run_of("p x -- --dir", |run| assert_eq!(run.args, ["x", "--", "--dir"]));
         for (line, milliseconds) in [
             ("--timeout 500ms a", 500),
             ("--timeout=2s a", 2_000),
@@ -527,6 +607,13 @@ mod tests {
             ("--fuel", "--fuel needs a value"),
             ("--fuel x a", "x is no amount of fuel"),
             ("--epochs a", "unknown option --epochs"),
+            ("--dir", "--dir needs a value"),
+            ("--dir= a", "names no directory"),
+            ("a --dir-ro ::x", "names no directory"),
+            ("a --dir x::", "names no directory"),
+            ("--env A a", "--env A is no variable"),
+            ("a --env =A", "--env =A is no variable"),
+            ("compile --dir . a", "unknown option --dir"),
             ("compile --fuel=3 a", "--fuel takes no value"),
             ("--timeout", "--timeout needs a value"),
             ("--timeout 0s a", "0s is no time"),

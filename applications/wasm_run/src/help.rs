@@ -45,7 +45,13 @@ usage: wasm_run [options] FILE [ARGS]                run `_start`, or the only f
        wasm_run COMMAND --help                       say more about compile, inspect, cache or wast
 
 FILE is a .wasm or .wat file, which is compiled and kept in the cache, or a .cwasm file, which runs if it was
-signed by somebody whom this system trusts: the builder of the image, or the system itself.
+signed by somebody whom this system trusts: the builder of the image, or the system itself. A program for WASI
+gets ARGS, standard input, output and error, and what these give it; they may also follow FILE, then ARGS may
+follow a --.
+
+  --dir HOST[::GUEST]        a directory and all that is in it, which it knows as GUEST (default: as HOST)
+  --dir-ro HOST[::GUEST]     the same, but only to be read
+  --env NAME=VALUE           a variable
 
   --trust                    run a .cwasm file whoever made it: it can do whatever the system can
   --trusted-key FILE         trust the public keys in this file too
@@ -69,8 +75,8 @@ signed by somebody whom this system trusts: the builder of the image, or the sys
   --help                     this text
 
 Sizes are in bytes, or in K, M or G: 65536, 64K, 64KiB.
-Status: what is wrong with the file is 1, with the command line 2; 134 if the program trapped, 124 if it took
-too long.
+Status: the program's own; what is wrong with the file is 1, with the command line 2; 134 if it trapped,
+124 if it took too long.
 ";
 
 const COMPILE: &str = "\

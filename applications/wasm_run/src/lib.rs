@@ -5,11 +5,14 @@
 //! `compiler`), and kept in the engine's [`Cache`](wasm_engine::Cache); a `.cwasm` file runs as it is. Ctrl-C ends it at any moment:
 //! what it holds is given back as its task unwinds.
 //!
+//! A program for WASI (`wasi_snapshot_preview1`) gets the arguments behind its name, standard input, output and error, and of directories and
+//! variables those that `--dir`, `--dir-ro` and `--env` give it.
+//!
 //! A program may import `host.hello(i32)`, which prints the number and the state that the host keeps for the program. A
 //! `.cwasm` is machine code: it runs if a key signed it that the system trusts, or if whoever types the command says that they trust
 //! it.
 //!
-//! Exit status: 0; 1 if something is wrong with the file or the arguments for it, said in one line that names a
+//! Exit status: 0, or what the program ends with (`proc_exit`); 1 if something is wrong with the file or the arguments for it, said in one line that names a
 //! remedy; 2 for wrong usage; 134 if the program trapped, as with Wasmtime, after the trap and its backtrace; 124 if it was
 //! ended because of `--timeout`, as with `timeout(1)`, after one line that says so.
 #![cfg_attr(target_os = "theseus", no_std)]
@@ -31,6 +34,7 @@ mod one_line;
 mod own_task;
 mod program;
 mod progress;
+mod wasi;
 #[cfg(any(target_os = "theseus", feature = "compiler"))]
 mod wast;
 
@@ -75,6 +79,8 @@ enum Failure {
     Input(String),
     /// The program in this file trapped or a host function failed.
     Program(String, wasm_engine::Error),
+    /// The program ended with this status.
+    Exit(i32),
 }
 
 /// Runs what `args`, which begin after the program's name, say, and returns the exit status.
@@ -92,12 +98,14 @@ pub fn run(args: &[String], streams: Streams) -> isize {
             return 2;
         }
     };
+    // Outlives what the command fails with.
+    let mut wasi = wasi::Wasi::default();
     let result = match &command {
         Command::Help(topic) => {
             (streams.out)(format_args!("{}", topic.text()));
             Ok(())
         }
-        Command::Run(run) => program::run(run, streams),
+        Command::Run(run) => program::run(run, &mut wasi, streams),
         Command::Compile(compile) => compile::run(compile, streams),
         Command::Inspect(inspect) => inspect::run(inspect, streams),
         Command::CacheList => cache::list(streams),
@@ -113,6 +121,7 @@ pub fn run(args: &[String], streams: Streams) -> isize {
             calling::report(&file, &error, streams);
             STATUS_TRAPPED
         }
+        Err(Failure::Exit(status)) => status as isize,
     }
 }
 

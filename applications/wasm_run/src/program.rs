@@ -3,12 +3,15 @@
 use crate::command_line::Run;
 use crate::limits::Limiter;
 use crate::progress::ProgressLine;
+use crate::wasi::Wasi;
 use crate::{Failure, Streams, arguments, cache, calling, compile, one_line};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use wasm_engine::error::Context;
 use wasm_engine::*;
+use wasm_wasi::{I32Exit, Program, ProgramOptions};
 
 /// What the host keeps for the program: the number that `host.hello` prints as its state.
 const HOST_STATE: u32 = 4;
@@ -19,16 +22,37 @@ struct Host {
     limiter: Limiter,
 }
 
+/// What the host keeps in the store of a program.
+fn host(program: &Program) -> &Host {
+    program.host.downcast_ref().expect("it was put there")
+}
+
+/// As [`host`], to be changed.
+fn host_mut(program: &mut Program) -> &mut Host {
+    program.host.downcast_mut().expect("it was put there")
+}
+
 /// How many names an error lists.
 const MAX_LISTED: usize = 20;
 
-/// Loads the file, makes an instance, calls the function, prints its results.
-pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
+/// Loads the file, makes an instance, calls the function, prints its results. What it fails with may be something of `wasi`.
+pub(crate) fn run(command: &Run<'_>, wasi: &mut Wasi, streams: Streams) -> Result<(), Failure> {
     let input = |error: Error| Failure::Input(format!("{}: {}", command.file, one_line::of(&error)));
-    let trapped = |error: Error| Failure::Program(command.file.to_string(), error);
+    let trapped = |error: Error| match error.downcast_ref::<I32Exit>() {
+        Some(I32Exit(status)) => Failure::Exit(*status),
+        None => Failure::Program(command.file.to_string(), error),
+    };
     let (engine, module) = load(command, streams)?;
-    let program =
-        provide(&engine, streams).and_then(|linker| linker.instantiate_pre(&module)).map_err(input)?;
+    let mut linker = provide(&engine, streams).map_err(input)?;
+    let wasi = match module.imports().any(|import| import.module() == wasm_wasi::MODULE) {
+        true => {
+            let args = program_args(command).map_err(input)?;
+            let options = ProgramOptions { args: &args, env: &command.env, dirs: &command.dirs };
+            Some(wasi.link(&mut linker, &options).map_err(input)?)
+        }
+        false => None,
+    };
+    let program = linker.instantiate_pre(&module).map_err(input)?;
     let name = function_name(&module, command).map_err(input)?;
     let ty = function_type(&module, name).map_err(input)?;
     let args = match command.invoke {
@@ -37,15 +61,17 @@ pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
         None => Vec::new(),
     };
 
-    let host = Host { state: HOST_STATE, limiter: command.limits.limiter() };
-    let mut store = Store::try_new(&engine, host).map_err(input)?;
-    store.limiter(|host| &mut host.limiter);
+    let own = Host { state: HOST_STATE, limiter: command.limits.limiter() };
+    let mut store = Store::try_new(&engine, Program { host: Box::new(own), wasi }).map_err(input)?;
+    store.limiter(|program| &mut host_mut(program).limiter);
     if let Some(fuel) = command.fuel {
         store.set_fuel(fuel).map_err(input)?;
     }
-    let instance = program.instantiate(&mut store).map_err(|error| match error.is::<Trap>() {
-        true => trapped(error),
-        false => input(store.data().limiter.explain(error)),
+    let instance = program.instantiate(&mut store).map_err(|error| {
+        match error.is::<Trap>() || error.is::<I32Exit>() {
+            true => trapped(error),
+            false => input(host(store.data()).limiter.explain(error)),
+        }
     })?;
     let function = instance.get_func(&mut store, name).context("the function is gone").map_err(input)?;
     let mut results: Vec<Val> = ty.results().map(|_| Val::I32(0)).collect();
@@ -57,13 +83,24 @@ pub(crate) fn run(command: &Run<'_>, streams: Streams) -> Result<(), Failure> {
 }
 
 /// What programs may import.
-fn provide(engine: &Engine, streams: Streams) -> Result<Linker<Host>> {
+fn provide(engine: &Engine, streams: Streams) -> Result<Linker<Program>> {
     let mut linker = Linker::new(engine);
-    linker.func_wrap("host", "hello", move |caller: Caller<'_, Host>, number: i32| {
+    linker.func_wrap("host", "hello", move |caller: Caller<'_, Program>, number: i32| {
         (streams.out)(format_args!("Got {number} from WebAssembly\n"));
-        (streams.out)(format_args!("my host state is: {}\n", caller.data().state));
+        (streams.out)(format_args!("my host state is: {}\n", host(caller.data()).state));
     })?;
     Ok(linker)
+}
+
+/// The arguments that a program is given: its name, and those of the command line.
+fn program_args(command: &Run<'_>) -> Result<Vec<String>> {
+    let name = command.file.rsplit('/').next().unwrap_or(command.file);
+    let mut args = Vec::new();
+    let len = command.args.len() + 1;
+    args.try_reserve_exact(len).map_err(|_| OutOfMemory::new(len * size_of::<String>()))?;
+    args.push(name.to_string());
+    args.extend_from_slice(command.args);
+    Ok(args)
 }
 
 /// Loads a compiled module; or takes one from the cache, or compiles it.

@@ -117,6 +117,42 @@ fn programs_run_and_results_are_printed() {
 }
 
 #[test]
+fn programs_for_wasi_get_what_they_are_given() {
+    use std::io::Write;
+    let folder = Folder::new("wasi");
+    let cat = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/wasi_cat.wat");
+    std::fs::create_dir(folder.path("d")).unwrap();
+    folder.file("d/a", "of a\n");
+    folder.file("d/b", "of b\n");
+    folder.file("secret", "secret\n");
+    let given = folder.path("d") + "::data";
+    let both = (0, "of a\nof b\n".to_string(), String::new());
+    assert_eq!(wasm_run(&["--dir", &given, cat, "a", "b"]), both);
+    assert_eq!(wasm_run(&[cat, "--dir-ro", &given, "--", "a", "./b"]), both);
+    // Statuses are the program's: error numbers of WASI.
+    assert_eq!(wasm_run(&["--dir", &given, cat, "c"]), (44, String::new(), String::new()));
+    assert_eq!(wasm_run(&["--dir", &given, cat, "../secret"]), (63, String::new(), String::new()));
+    assert_eq!(wasm_run(&[cat, "a"]), (8, String::new(), String::new()));
+    let (status, out, err) = wasm_run(&["--dir", &folder.path("nothing"), cat, "a"]);
+    assert_eq!((status, out.as_str()), (1, ""));
+    assert!(err.contains("nothing") && err.contains("No such file") && err.lines().count() == 1, "{err}");
+    // Standard input.
+    let mut command = command(&[cat]);
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&[b'x'; 100_000]).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stdout == [b'x'; 100_000]);
+    // A module that exports no memory, and a function that there is not.
+    let none = folder.file(
+        "none.wat",
+        r#"(module (import "wasi_snapshot_preview1" "fd_nothing" (func)) (func (export "_start")))"#,
+    );
+    let (status, _, err) = wasm_run(&[&none]);
+    assert!(status == 1 && err.contains("fd_nothing"), "{err}");
+}
+
+#[test]
 fn compiled_modules_run() {
     let folder = Folder::new("compiled");
     let key = wasm_keys::make_keys(keys().as_ref()).unwrap().key;

@@ -28,6 +28,8 @@ pub enum FsError {
     IsRoot,
     /// The node is an entry of a directory already.
     InUse,
+    /// The path leads over too many symbolic links, in a circle maybe.
+    TooManyLinks,
     /// Reading or writing failed.
     Io(IoError),
 }
@@ -47,6 +49,7 @@ impl FsError {
             FsError::Removed => "the directory has been removed (go elsewhere with 'cd /')",
             FsError::IsRoot => "the root directory cannot be removed or moved",
             FsError::InUse => "is in a directory already (move it with rename)",
+            FsError::TooManyLinks => "too many levels of symbolic links",
             FsError::Io(IoError::InvalidInput) => "invalid position or length",
             FsError::Io(IoError::TimedOut) => "timed out",
             FsError::Io(IoError::ReadOnly) => "read-only file (copy it to /tmp and change the copy)",

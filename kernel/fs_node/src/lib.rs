@@ -102,6 +102,11 @@ pub trait File: FsNode + ByteReader + ByteWriter + KnownLength {
         None
     }
 
+    /// The path that the file stands for, if it is a symbolic link. One that is relative begins at the directory that contains the link.
+    fn link_target(&self) -> Option<&str> {
+        None
+    }
+
     /// Makes the file exactly `length` bytes long, by cutting it off or by adding zeroes.
     ///
     /// # Errors

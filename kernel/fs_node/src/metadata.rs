@@ -9,12 +9,14 @@ pub enum FileKind {
     File,
     /// A directory.
     Directory,
+    /// A symbolic link: a file whose content is a path.
+    SymbolicLink,
 }
 
 /// What is known about a node. Times are since the Unix epoch, or zero if the clock was not running yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
-    /// File or directory.
+    /// File, directory or symbolic link.
     pub kind: FileKind,
     /// A number that no other node has had since the kernel started.
     pub id: u64,

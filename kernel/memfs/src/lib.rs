@@ -13,6 +13,7 @@
 extern crate alloc;
 
 mod growing;
+mod link;
 #[cfg_attr(target_os = "theseus", path = "pages_theseus.rs")]
 #[cfg_attr(not(target_os = "theseus"), path = "pages_host.rs")]
 mod pages;
@@ -27,8 +28,15 @@ use fs_node::{
 };
 use growing::Growing;
 use io::{ByteReader, ByteWriter, IoError, KnownLength};
+pub use link::SymbolicLink;
 use pages::{Backing, FixedContent};
 use spin::Mutex;
+
+/// Whether there is memory for another file or directory, beyond what is left to others. Whoever makes one because a program asked for it asks
+/// first.
+pub fn has_room() -> bool {
+    pages::may_take(0)
+}
 
 /// A file in memory.
 pub struct MemFile {

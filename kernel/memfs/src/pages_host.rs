@@ -4,9 +4,12 @@ use crate::growing::Pages;
 use alloc::vec;
 use alloc::vec::Vec;
 
+/// No file is larger than this, in bytes: whoever makes one by mistake gets an error, and not the whole machine.
+const LARGEST: usize = 1 << 30;
+
 /// Whether there is enough memory for `size` more bytes of files.
-pub fn may_take(_size: usize) -> bool {
-    true
+pub fn may_take(size: usize) -> bool {
+    size <= LARGEST
 }
 
 /// Pages of a growing file.
@@ -14,7 +17,7 @@ pub struct Backing(Vec<u8>);
 
 impl Pages for Backing {
     fn allocate(size: usize) -> Option<Self> {
-        Some(Self(vec![0; size]))
+        may_take(size).then(|| Self(vec![0; size]))
     }
 
     fn bytes(&self) -> &[u8] {

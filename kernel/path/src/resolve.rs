@@ -4,6 +4,9 @@ use crate::{Component, Path};
 use alloc::string::{String, ToString};
 use fs_node::{DirRef, FileOrDir, FileRef, FsError, check_name};
 
+/// How many symbolic links are followed in one path, as on Linux. One frame of the stack each, at most.
+const MAX_LINKS: usize = 40;
+
 /// Where a path ends: an entry, existing or not, of a directory that exists.
 pub struct Target {
     /// The directory.
@@ -17,12 +20,20 @@ pub struct Target {
 impl Path {
     /// What the path leads to, as seen from the directory `cwd`.
     ///
+    /// Symbolic links are followed; to get at a link itself, look for its name in its directory ([`target`](Self::target)).
+    ///
     /// # Errors
-    /// [`FsError::NotFound`]; [`FsError::NotADirectory`] if a file stands where a directory is needed.
+    /// [`FsError::NotFound`]; [`FsError::NotADirectory`] if a file stands where a directory is needed; [`FsError::TooManyLinks`] after 40
+    /// symbolic links.
     ///
     /// # Locking
-    /// Takes the locks of the directories on the way, one at a time.
+    /// Takes the locks of the directories and links on the way, one at a time.
     pub fn resolve(&self, cwd: &DirRef) -> Result<FileOrDir, FsError> {
+        self.resolve_with(cwd, &mut { MAX_LINKS })
+    }
+
+    /// As [`resolve`](Self::resolve), over at most `links` symbolic links.
+    fn resolve_with(&self, cwd: &DirRef, links: &mut usize) -> Result<FileOrDir, FsError> {
         if self.as_str().is_empty() {
             return Err(FsError::NotFound);
         }
@@ -34,8 +45,14 @@ impl Path {
                 Component::CurDir => continue,
                 Component::ParentDir => FileOrDir::Dir(parent_of(dir)?),
                 Component::Normal(name) => {
-                    let found = dir.lock().get(name);
-                    found.ok_or(FsError::NotFound)?
+                    let found = dir.lock().get(name).ok_or(FsError::NotFound)?;
+                    match link_target(&found) {
+                        None => found,
+                        Some(target) => {
+                            *links = links.checked_sub(1).ok_or(FsError::TooManyLinks)?;
+                            Path::new(&target).resolve_with(dir, links)?
+                        }
+                    }
                 }
             };
         }
@@ -93,6 +110,14 @@ impl Path {
     /// What the absolute path `path` leads to; `None` if it isn't absolute.
     pub fn get_absolute(path: &Path) -> Option<FileOrDir> {
         if path.is_absolute() { path.get(root::get_root()) } else { None }
+    }
+}
+
+/// What a symbolic link leads to; `None` if it is none.
+fn link_target(node: &FileOrDir) -> Option<String> {
+    match node {
+        FileOrDir::File(file) => file.lock().link_target().map(ToString::to_string),
+        FileOrDir::Dir(_) => None,
     }
 }
 

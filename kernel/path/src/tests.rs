@@ -146,3 +146,30 @@ fn targets_name_an_entry() {
     assert_eq!(error(target("x/y")), FsError::NotFound);
     assert_eq!(error(target(&"x".repeat(256))), FsError::NameTooLong);
 }
+
+#[test]
+fn symbolic_links_are_followed() {
+    use memfs::{MemFile, SymbolicLink};
+    let root = root::get_root();
+    let a = dir("links", root);
+    let b = dir("b", &a);
+    MemFile::create_new("f", &b).unwrap();
+    let link = |target: &str, name: &str, dir| SymbolicLink::create_new(target, name, dir).unwrap();
+    link("b/f", "to_f", &a);
+    link("/links/b", "to_b", &a);
+    link("../to_b/.", "around", &b);
+    link("nowhere", "dangling", &a);
+    link("loop", "loop", &a);
+    let at = |path: &str| Path::new(path).resolve(&a).map(|node| node.get_absolute_path());
+    assert_eq!(at("to_f").unwrap(), "/links/b/f");
+    assert_eq!(at("to_b/f").unwrap(), "/links/b/f");
+    assert_eq!(at("to_b/around/f").unwrap(), "/links/b/f");
+    assert_eq!(at("to_f/"), Err(FsError::NotADirectory));
+    assert_eq!(at("dangling"), Err(FsError::NotFound));
+    assert_eq!(at("loop"), Err(FsError::TooManyLinks));
+    assert_eq!(at("loop/x"), Err(FsError::TooManyLinks));
+    // The link itself is what the name of a target means.
+    let target = Path::new("to_f").target(&a).ok().unwrap();
+    let found = target.dir.lock().get_file(&target.name).unwrap();
+    assert_eq!(found.lock().link_target(), Some("b/f"));
+}

@@ -254,4 +254,10 @@ impl<T: 'static> Caller<'_, T> {
     pub fn get_deadline(&self) -> Option<Duration> {
         self.store.get_deadline()
     }
+
+    /// How much time is left to what runs: to this store, and to those from whose host functions it was called. `None` if there is no
+    /// end to it. For host functions that wait, or work for long.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.store.0.opaque().time_left()
+    }
 }

@@ -1,0 +1,209 @@
+//! `poll_oneoff`.
+
+use super::environment::sleep_until;
+use crate::linker::{Call, Outcome};
+use crate::stdio::StdinStream;
+use crate::table::Kind;
+use crate::types::Rights;
+use crate::{Errno, Failure};
+use alloc::sync::Arc;
+use core::time::Duration;
+use wasm_platform::monotonic_nanos;
+
+const SUBSCRIPTION: u64 = 48;
+const EVENT: u64 = 32;
+
+const CLOCK: u8 = 0;
+const FD_READ: u8 = 1;
+const FD_WRITE: u8 = 2;
+
+const ABSTIME: u16 = 1;
+
+/// The flag `fd_readwrite_hangup`.
+const HANGUP: u16 = 1;
+
+/// How many subscriptions are looked at between two looks whether to go on.
+const PIECE: u32 = 1024;
+
+/// What a guest waits for.
+struct Subscription {
+    userdata: u64,
+    what: What,
+}
+
+enum What {
+    Clock { id: u32, timeout: u64, absolute: bool },
+    Fd { fd: u32, writes: bool },
+}
+
+/// What became of a wait.
+struct Event {
+    error: Option<Errno>,
+    bytes: u64,
+    flags: u16,
+}
+
+impl Event {
+    const PLAIN: Self = Self { error: None, bytes: 0, flags: 0 };
+}
+
+/// What a look at all subscriptions found.
+struct Look {
+    /// How many events there were.
+    written: u32,
+    /// When the first clock is due, of [`monotonic_nanos`].
+    first: Option<u64>,
+    /// The stream that is waited for.
+    input: Option<Arc<dyn StdinStream>>,
+}
+
+fn u64_at(bytes: &[u8; SUBSCRIPTION as usize], at: usize) -> u64 {
+    let mut field = [0; 8];
+    field.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(field)
+}
+
+impl Call<'_> {
+    /// The subscription `index` of the array, which was checked.
+    fn subscription(&self, array: u32, index: u32) -> Result<Subscription, Errno> {
+        let bytes = self.guest.read::<{ SUBSCRIPTION as usize }>(array + index * SUBSCRIPTION as u32)?;
+        // Fields of 32 bits and fewer begin with the same byte.
+        let what = match bytes[8] {
+            CLOCK => {
+                let flags = u64_at(&bytes, 40) as u16;
+                if flags & !ABSTIME != 0 {
+                    return Err(Errno::Inval);
+                }
+                let absolute = flags & ABSTIME != 0;
+                What::Clock { id: u64_at(&bytes, 16) as u32, timeout: u64_at(&bytes, 24), absolute }
+            }
+            kind @ (FD_READ | FD_WRITE) => {
+                What::Fd { fd: u64_at(&bytes, 16) as u32, writes: kind == FD_WRITE }
+            }
+            _ => return Err(Errno::Inval),
+        };
+        Ok(Subscription { userdata: u64_at(&bytes, 0), what })
+    }
+
+    /// Whether a descriptor is ready: [`Errno::Again`] if it is a stream for which somebody has to wait.
+    fn is_ready(&self, fd: u32, writes: bool) -> Result<Event, Errno> {
+        let descriptor = self.ctx.table.get(fd)?;
+        descriptor.check(Rights::POLL_FD_READWRITE)?;
+        match (&descriptor.kind, writes) {
+            (Kind::File { file, position }, false) => {
+                let bytes = file.stat()?.size.saturating_sub(*position);
+                Ok(Event { bytes, ..Event::PLAIN })
+            }
+            (Kind::File { .. }, true) | (Kind::Output(_), true) => Ok(Event::PLAIN),
+            (Kind::Input(stream), false) => match stream.wait_readable(Some(Duration::ZERO)) {
+                true => Ok(Event { bytes: 1, ..Event::PLAIN }),
+                false => Err(Errno::Again),
+            },
+            (Kind::Input(_), true) | (Kind::Output(_), false) => {
+                Ok(Event { flags: HANGUP, error: Some(Errno::Badf), bytes: 0 })
+            }
+            (Kind::Dir { .. }, _) => Ok(Event { error: Some(Errno::Badf), ..Event::PLAIN }),
+        }
+    }
+
+    /// How long it takes until a clock shows a time, in nanoseconds; `start` is when the guest began to wait.
+    fn left(&self, id: u32, timeout: u64, absolute: bool, start: u64) -> Result<u64, Errno> {
+        let shown = self.clock(id)?;
+        Ok(match absolute {
+            true => timeout.saturating_sub(shown),
+            false => start.saturating_add(timeout).saturating_sub(monotonic_nanos()),
+        })
+    }
+
+    pub(crate) fn poll_oneoff(
+        &mut self,
+        subscriptions: u32,
+        events: u32,
+        count: u32,
+        result: u32,
+    ) -> Outcome {
+        if count == 0 {
+            return Err(Errno::Inval.into());
+        }
+        self.guest.check(result, 4)?;
+        self.guest.check(subscriptions, u64::from(count) * SUBSCRIPTION)?;
+        self.guest.check(events, u64::from(count) * EVENT)?;
+        let start = monotonic_nanos();
+        loop {
+            let Look { written, first, input } = self.look_at_all(subscriptions, events, count, start)?;
+            if written > 0 {
+                return Ok(self.guest.write_u32(result, written)?);
+            }
+            match input {
+                Some(stream) => self.wait_for(&*stream, first)?,
+                None => sleep_until(first, &self.stop)?,
+            }
+        }
+    }
+
+    /// Looks at all subscriptions once. Events may lie where subscriptions are; then it is the guest's fault what comes of it.
+    fn look_at_all(
+        &mut self,
+        subscriptions: u32,
+        events: u32,
+        count: u32,
+        start: u64,
+    ) -> Result<Look, Failure> {
+        let mut look = Look { written: 0, first: None, input: None };
+        for index in 0..count {
+            if index % PIECE == PIECE - 1 {
+                self.stop.look()?;
+            }
+            let Subscription { userdata, what } = self.subscription(subscriptions, index)?;
+            let failed = |error| Event { error: Some(error), ..Event::PLAIN };
+            let (kind, event) = match what {
+                What::Clock { id, timeout, absolute } => match self.left(id, timeout, absolute, start) {
+                    Ok(0) => (CLOCK, Event::PLAIN),
+                    Ok(left) => {
+                        let due = monotonic_nanos().saturating_add(left);
+                        look.first = Some(look.first.map_or(due, |first| first.min(due)));
+                        continue;
+                    }
+                    Err(error) => (CLOCK, failed(error)),
+                },
+                What::Fd { fd, writes } => {
+                    let event = match self.is_ready(fd, writes) {
+                        Ok(event) => event,
+                        Err(Errno::Again) => {
+                            if let Kind::Input(stream) = &self.ctx.table.get(fd)?.kind {
+                                look.input = Some(stream.clone());
+                            }
+                            continue;
+                        }
+                        Err(error) => failed(error),
+                    };
+                    (if writes { FD_WRITE } else { FD_READ }, event)
+                }
+            };
+            let mut bytes = [0; EVENT as usize];
+            bytes[..8].copy_from_slice(&userdata.to_le_bytes());
+            bytes[8..10].copy_from_slice(&event.error.map_or(0, |error| error as u16).to_le_bytes());
+            bytes[10] = kind;
+            bytes[16..24].copy_from_slice(&event.bytes.to_le_bytes());
+            bytes[24..26].copy_from_slice(&event.flags.to_le_bytes());
+            self.guest.write(events + look.written * EVENT as u32, &bytes)?;
+            look.written += 1;
+        }
+        Ok(look)
+    }
+
+    /// Waits until there is something to read from `stream`, or until `deadline`.
+    fn wait_for(&self, stream: &dyn StdinStream, deadline: Option<u64>) -> Outcome {
+        loop {
+            self.stop.look()?;
+            let now = monotonic_nanos();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Ok(());
+            }
+            let until = [deadline, self.stop.deadline].into_iter().flatten().min();
+            if stream.wait_readable(until.map(|until| Duration::from_nanos(until.saturating_sub(now)))) {
+                return Ok(());
+            }
+        }
+    }
+}

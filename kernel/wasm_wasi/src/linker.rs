@@ -1,0 +1,133 @@
+//! [`add_to_linker_sync`].
+
+use crate::guest::Guest;
+use crate::{Failure, Stop, WasiP1Ctx};
+use wasm_engine::{AsContextMut, Caller, Extern, Linker, Result};
+
+/// The name of the module that guests import the functions from.
+pub const MODULE: &str = "wasi_snapshot_preview1";
+
+/// What a function works with.
+pub(crate) struct Call<'a> {
+    pub(crate) ctx: &'a mut WasiP1Ctx,
+    pub(crate) guest: Guest<'a>,
+    pub(crate) stop: Stop,
+}
+
+/// What comes of it.
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// Calls a function: with the memory that the guest exports as `memory`, if there is one; without, each pointer is
+/// [`Errno::Fault`](crate::Errno::Fault).
+fn enter<T: 'static>(
+    caller: &mut Caller<'_, T>,
+    get: impl Fn(&mut T) -> &mut WasiP1Ctx,
+    function: impl FnOnce(&mut Call<'_>) -> Outcome,
+) -> Result<i32> {
+    let deadline = caller.time_left().map(|left| {
+        let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+        wasm_platform::monotonic_nanos().saturating_add(left)
+    });
+    let stop = Stop { deadline };
+    let shared;
+    let (guest, data) = match caller.get_export("memory") {
+        Some(Extern::Memory(memory)) => {
+            let (bytes, data) = memory.data_and_store_mut(caller.as_context_mut());
+            (Guest::Own(bytes), data)
+        }
+        Some(Extern::SharedMemory(memory)) => {
+            shared = memory;
+            (Guest::Shared(shared.data()), caller.data_mut())
+        }
+        _ => (Guest::Own(&mut []), caller.data_mut()),
+    };
+    match function(&mut Call { ctx: get(data), guest, stop }) {
+        Ok(()) => Ok(0),
+        Err(Failure::Errno(errno)) => Ok(errno as i32),
+        Err(Failure::End(error)) => Err(error),
+    }
+}
+
+macro_rules! functions {
+    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {
+        /// The functions that there are.
+        pub const FUNCTIONS: &[&str] = &["proc_exit", $(stringify!($name)),*];
+
+        /// Defines the functions in `linker`; `get` finds what they work with in a store's data.
+        ///
+        /// # Errors
+        /// Fails if one of the names is defined already, or there is no memory.
+        pub fn add_to_linker_sync<T: 'static>(
+            linker: &mut Linker<T>,
+            get: impl Fn(&mut T) -> &mut WasiP1Ctx + Send + Sync + Copy + 'static,
+        ) -> Result<()> {
+            linker.func_wrap(MODULE, "proc_exit", |status: i32| -> Result<()> {
+                Err(wasm_engine::Error::new(crate::I32Exit(status)))
+            })?;
+            $(
+                linker.func_wrap(
+                    MODULE,
+                    stringify!($name),
+                    move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32> {
+                        enter(&mut caller, get, |call| call.$name($($arg),*))
+                    },
+                )?;
+            )*
+            Ok(())
+        }
+    };
+}
+
+functions! {
+    args_get(pointers: u32, strings: u32);
+    args_sizes_get(count: u32, size: u32);
+    environ_get(pointers: u32, strings: u32);
+    environ_sizes_get(count: u32, size: u32);
+    clock_res_get(clock: u32, result: u32);
+    clock_time_get(clock: u32, precision: u64, result: u32);
+    fd_advise(fd: u32, offset: u64, len: u64, advice: u32);
+    fd_allocate(fd: u32, offset: u64, len: u64);
+    fd_close(fd: u32);
+    fd_datasync(fd: u32);
+    fd_fdstat_get(fd: u32, result: u32);
+    fd_fdstat_set_flags(fd: u32, flags: u32);
+    fd_fdstat_set_rights(fd: u32, base: u64, inheriting: u64);
+    fd_filestat_get(fd: u32, result: u32);
+    fd_filestat_set_size(fd: u32, size: u64);
+    fd_filestat_set_times(fd: u32, accessed: u64, modified: u64, flags: u32);
+    fd_pread(fd: u32, array: u32, count: u32, offset: u64, result: u32);
+    fd_prestat_get(fd: u32, result: u32);
+    fd_prestat_dir_name(fd: u32, path: u32, len: u32);
+    fd_pwrite(fd: u32, array: u32, count: u32, offset: u64, result: u32);
+    fd_read(fd: u32, array: u32, count: u32, result: u32);
+    fd_readdir(fd: u32, buffer: u32, len: u32, cookie: u64, result: u32);
+    fd_renumber(from: u32, to: u32);
+    fd_seek(fd: u32, offset: i64, whence: u32, result: u32);
+    fd_sync(fd: u32);
+    fd_tell(fd: u32, result: u32);
+    fd_write(fd: u32, array: u32, count: u32, result: u32);
+    path_create_directory(fd: u32, path: u32, len: u32);
+    path_filestat_get(fd: u32, lookup: u32, path: u32, len: u32, result: u32);
+    path_filestat_set_times(
+        fd: u32, lookup: u32, path: u32, len: u32, accessed: u64, modified: u64, flags: u32
+    );
+    path_link(
+        from: u32, lookup: u32, path: u32, len: u32, to: u32, new_path: u32, new_len: u32
+    );
+    path_open(
+        fd: u32, lookup: u32, path: u32, len: u32, oflags: u32, base: u64, inheriting: u64, flags: u32, result: u32
+    );
+    path_readlink(fd: u32, path: u32, len: u32, buffer: u32, buffer_len: u32, result: u32);
+    path_remove_directory(fd: u32, path: u32, len: u32);
+    path_rename(from: u32, path: u32, len: u32, to: u32, new_path: u32, new_len: u32);
+    path_symlink(target: u32, target_len: u32, fd: u32, path: u32, len: u32);
+    path_unlink_file(fd: u32, path: u32, len: u32);
+    poll_oneoff(subscriptions: u32, events: u32, count: u32, result: u32);
+    proc_raise(signal: u32);
+    random_get(buffer: u32, len: u32);
+    sched_yield();
+    sock_accept(fd: u32, flags: u32, result: u32);
+    sock_recv(fd: u32, array: u32, count: u32, flags: u32, result: u32, result_flags: u32);
+    sock_send(fd: u32, array: u32, count: u32, flags: u32, result: u32);
+    sock_shutdown(fd: u32, how: u32);
+}
