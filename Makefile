@@ -163,8 +163,16 @@ bench-boot: image iso ## seconds and guest instructions from power-on to the pro
 	@tests/bench_boot "$(RUN_QEMU)" $(NANO_CORE) $(ARCHIVE) $(ISO)
 	@$(IMAGE_BUILDER) -o $(OUT)/sizes.cpio --sizes
 
-bench-sandbox: image ## what traps, errors and panics cost in the kernel, in guest instructions
-	@$(RUN_QEMU) --kernel $(NANO_CORE) --archive $(ARCHIVE) --icount --smp 1 --timeout 600 --cmd bench_sandbox
+# Wasmtime's side is a workspace of its own, and static, so that it can be all there is in a Linux guest.
+BENCH_SANDBOX        = --release --quiet --manifest-path tests/bench_sandbox/theirs/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/bench_sandbox
+BENCH_SANDBOX_THEIRS = $(CARGO_TARGET_DIR)/bench_sandbox/release/bench_sandbox_theirs
+
+bench-sandbox: image ## what traps, errors, panics and stopping a guest cost; in the kernel beside Wasmtime on Linux in QEMU
+	@[ -e $(BENCH_SANDBOX_THEIRS) ] || echo "building Wasmtime: some minutes, the first time" >&2
+	@$(CARGO) build --release --quiet -p bench_sandbox_ours
+	@$(CARGO) rustc $(BENCH_SANDBOX) -- -C target-feature=+crt-static
+	@tests/bench_sandbox/compare "$(RUN_QEMU)" $(NANO_CORE) $(ARCHIVE) $(TOOLS)/bench_sandbox_ours $(BENCH_SANDBOX_THEIRS) \
+		$(OUT)/bench_sandbox
 
 clippy: setup ## lint everything, for this machine and for the kernel
 	@$(CARGO) clippy --quiet --all-targets --features wasm_run/compiler $(addprefix -p ,$(HOST_TOOLS) $(HOST_TESTED)) -- -D warnings

@@ -1,17 +1,24 @@
 //! Shows what it costs when a guest fails: traps by kind and by depth, errors and panics of host functions, with many modules
-//! loaded, and panics of the kernel's own code.
+//! loaded, on all processors at once; panics of the program's own code; and how long it takes to stop a guest.
 //!
-//! A line per operation: the time stamp counts from the last instruction before the fault (a call of a host function that does
-//! nothing but note the time) to the `Err` in the host's hands, and of the whole call, dropping the error included. Each is the
-//! least of several runs. Where QEMU counts instructions (`make bench-sandbox` asks for that) they are guest instructions.
+//! A line per operation: what passes from the last instruction before the fault (a call of a host function that does nothing but
+//! note the time) to the `Err` in the host's hands, and the whole call, dropping the error included. Each is the least of several
+//! runs. It is time stamps, which are guest instructions where QEMU counts those (`make bench-sandbox` asks for that), or, with the
+//! argument `time`, nanoseconds. With the argument `parallel` it is only about several processors.
+//!
+//! All but [`system`] is compiled for Linux, too, with our engine and with Wasmtime: see `tests/bench_sandbox`.
 #![no_std]
 
 extern crate alloc;
 
+mod interruption;
 mod measure;
 mod panics;
+mod parallel;
+mod system;
 mod traps;
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use app_io::{eprintln, println};
@@ -19,11 +26,16 @@ use task::ExitValue;
 
 /// Runs the benchmark, in a task of its own: an application's task has a stack smaller than what guests may use.
 pub fn main(args: Vec<String>) -> isize {
-    if !args.is_empty() {
-        eprintln!("usage: bench_sandbox");
+    if args.iter().any(|argument| argument != "time" && argument != "parallel") {
+        eprintln!("usage: bench_sandbox [time] [parallel]");
         return 2;
     }
-    let task = spawn::new_task_builder(|()| run(), ()).name("bench_sandbox".to_string()).spawn();
+    let has = |wanted: &str| args.iter().any(|argument| argument == wanted);
+    if has("time") {
+        measure::count_nanoseconds();
+    }
+    let run = if has("parallel") { parallel } else { all };
+    let task = spawn::new_task_builder(move |()| run(), ()).name("bench_sandbox".to_string()).spawn();
     let outcome = task.and_then(|task| task.join());
     match outcome {
         Ok(ExitValue::Completed(result)) => {
@@ -43,9 +55,17 @@ fn failed(reason: &str) -> isize {
     1
 }
 
-fn run() -> Result<(), String> {
-    let failed = |error: wasm_engine::Error| alloc::format!("{error:#}");
+/// What one processor does.
+fn all() -> Result<(), String> {
     println!("{:44} {:>14} {:>14}", "operation", "fault to Err", "whole call");
-    traps::run().map_err(failed)?;
-    panics::run().map_err(failed)
+    traps::run().and_then(|()| interruption::run()).and_then(|()| panics::run()).map_err(text)
+}
+
+/// What all processors do at once.
+fn parallel() -> Result<(), String> {
+    parallel::run().map_err(text)
+}
+
+fn text(error: wasm_engine::Error) -> String {
+    format!("{error:#}")
 }

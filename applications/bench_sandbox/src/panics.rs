@@ -1,9 +1,9 @@
 //! Panics, of host functions and of the kernel's own code.
 
 use crate::measure::{mark, show};
+use crate::system::{catch_unwind, resume_unwind};
 use alloc::boxed::Box;
 use alloc::format;
-use catch_unwind::{catch_unwind, resume_unwind_with};
 use core::hint::black_box;
 use wasm_engine::*;
 
@@ -51,7 +51,7 @@ pub(crate) fn run() -> Result<()> {
             catch_unwind(|| recurse(depth, || panic!("as asked for {}", black_box(1))))
         });
         show(&format!("throw through {depth} frames"), || {
-            catch_unwind(|| recurse(depth, || resume_unwind_with(Box::new(1u32))))
+            catch_unwind(|| recurse(depth, || resume_unwind(Box::new(1u32))))
         });
     }
     let engine = Engine::default();
