@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
-use signal_handler::{ErrorCode, Signal, TrapContext};
+use signal_handler::{ErrorCode, Resume, Signal, TrapContext};
 use task::KillReason;
 
 pub const TESTS: &[(&str, fn())] = &[
@@ -262,14 +262,14 @@ static TRAPS_SEEN: AtomicUsize = AtomicUsize::new(0);
 const UD2_SIZE: u64 = 2;
 
 /// Lets the task go on behind a `ud2` whose task says so in rax, with a result in rdx.
-fn skip_ud2(context: &mut TrapContext<'_>) -> bool {
+fn skip_ud2(context: &mut TrapContext<'_>) -> Option<Resume> {
     if context.vector != INVALID_OPCODE || context.registers.rax != 0x7E57 {
-        return false;
+        return None;
     }
     TRAPS_SEEN.fetch_add(1, Ordering::Relaxed);
     context.registers.rip += UD2_SIZE;
     context.registers.rdx = context.registers.rcx + 1;
-    true
+    Some(Resume::All)
 }
 
 fn trap(number: u64) -> u64 {
@@ -317,13 +317,13 @@ fn a_trap_handler_that_declines() {
 static HOOK_CALLS: AtomicUsize = AtomicUsize::new(0);
 
 /// Lets the loop of `spin_forever`, which has this number in rax, end.
-fn end_loop(context: &mut TrapContext<'_>) -> bool {
+fn end_loop(context: &mut TrapContext<'_>) -> Option<Resume> {
     HOOK_CALLS.fetch_add(1, Ordering::Relaxed);
     if context.registers.rax != 0x7E57_1009 {
-        return false;
+        return None;
     }
     context.registers.rcx = 0;
-    true
+    Some(Resume::All)
 }
 
 fn the_interrupt_hook() {

@@ -199,6 +199,7 @@ impl PerCpu {
 
     /// Notes that this CPU starts to handle an exception on its exception stack; true if it already did, in which case
     /// the earlier exception's saved registers were just overwritten.
+    #[inline]
     pub fn enter_exception(&self) -> bool {
         // Only this CPU writes the flag, with interrupts off, so load and store need not be one step.
         let nested = self.in_exception.load(Ordering::Relaxed) != 0;
@@ -207,6 +208,7 @@ impl PerCpu {
     }
 
     /// Notes that this CPU is about to leave its exception stack.
+    #[inline]
     pub fn leave_exception(&self) {
         self.in_exception.store(0, Ordering::Relaxed);
     }

@@ -22,7 +22,7 @@ mod spare_stack;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use cpu::CpuId;
-use interrupts::SavedRegisters;
+use interrupts::{Resume, SavedRegisters};
 
 const DEBUG: u8 = 1;
 const NON_MASKABLE: u8 = 2;
@@ -60,14 +60,14 @@ pub fn fatal_faults() -> usize {
     FATAL_FAULTS.load(Ordering::Relaxed)
 }
 
-fn handle(registers: &mut SavedRegisters) {
+fn handle(registers: &mut SavedRegisters) -> Resume {
     let vector = registers.vector as u8;
     match vector {
         // These have stacks of their own, and may come at any time, so they must not touch the flag below.
         NON_MASKABLE => {
             // Nowhere to report a failure to write to.
             let _ = writeln!(logger::LastWords, "non-maskable interrupt at {:#x}", registers.rip);
-            return;
+            return Resume::All;
         }
         DOUBLE_FAULT => interrupts::halt_with_registers("while the CPU raised another", registers),
         MACHINE_CHECK => interrupts::halt_with_registers("reported by the hardware", registers),
@@ -77,11 +77,15 @@ fn handle(registers: &mut SavedRegisters) {
     if this_cpu.enter_exception() {
         interrupts::halt_with_registers("while another was handled", registers);
     }
-    let goes_on = (is_trap(vector) && signal_handler::run_trap_handler(registers)) || is_resolved(registers);
-    if !goes_on {
-        fault::end_task(registers);
-    }
+    let trap = if is_trap(vector) { signal_handler::run_trap_handler(registers) } else { None };
+    let resume = trap.unwrap_or_else(|| {
+        if !is_resolved(registers) {
+            fault::end_task(registers);
+        }
+        Resume::All
+    });
     this_cpu.leave_exception();
+    resume
 }
 
 fn is_trap(vector: u8) -> bool {

@@ -56,6 +56,17 @@ impl fmt::Display for SavedRegisters {
     }
 }
 
+/// With which registers the code goes on that an exception has interrupted.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// With all of them, as they are in the [`SavedRegisters`].
+    All = 0,
+    /// With `rip`, `rsp`, `rbp` and the flags as they are there (and MXCSR as it was). It expects nothing in any other register:
+    /// they are not loaded, which is half of what leaving an exception costs.
+    Control = 1,
+}
+
 /// What MXCSR is while a handler runs: all exceptions masked, whatever the interrupted code chose.
 static HANDLER_MXCSR: u32 = 0x1F80;
 
@@ -120,6 +131,8 @@ global_asm!(
     "    jmp 3f",
     "2:",
     "    call {handle_exception}",
+    "    test al, al",
+    "    jnz 4f",
     "3:",
     "    ldmxcsr [rsp + 256]",
     "    movaps xmm0, [rsp]",
@@ -156,9 +169,16 @@ global_asm!(
     "    pop rax",
     "    add rsp, 16",
     "    iretq",
+    "4:",
+    "    ldmxcsr [rsp + 256]",
+    "    mov rbp, [rsp + {sse_area_size} + {rbp_offset}]",
+    "    add rsp, {sse_area_size} + {rip_offset}",
+    "    iretq",
     stub_size = const STUB_SIZE,
     sse_area_size = const SSE_AREA_SIZE,
     vector_offset = const core::mem::offset_of!(SavedRegisters, vector),
+    rbp_offset = const core::mem::offset_of!(SavedRegisters, rbp),
+    rip_offset = const core::mem::offset_of!(SavedRegisters, rip),
     handler_mxcsr = sym HANDLER_MXCSR,
     handle_interrupt = sym crate::handle_interrupt,
     handle_exception = sym crate::handle_exception,

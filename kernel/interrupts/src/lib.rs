@@ -32,7 +32,7 @@ mod tables;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-pub use entry::SavedRegisters;
+pub use entry::{Resume, SavedRegisters};
 pub use stop::stop_other_cpus;
 pub use tables::{CpuTables, init};
 
@@ -56,12 +56,14 @@ pub enum EoiBehaviour {
 
 /// What handles an interrupt: a function that runs on the interrupt stack, with interrupts off.
 pub type InterruptHandler = fn(&mut SavedRegisters) -> EoiBehaviour;
-/// What is called with the saved registers of an exception, or at the end of an interrupt.
+/// What is called with the saved registers at the end of an interrupt.
 pub type FrameHook = fn(&mut SavedRegisters);
+/// What is called with the saved registers of an exception.
+pub type ExceptionHandler = fn(&mut SavedRegisters) -> Resume;
 
 /// The handlers by vector; null where there is none.
 static HANDLERS: [AtomicPtr<()>; 256] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 256];
-/// A [`FrameHook`]; null before [`set_exception_handler`].
+/// An [`ExceptionHandler`]; null before [`set_exception_handler`].
 static EXCEPTION_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// A [`FrameHook`]; null before [`set_interrupt_exit_hook`].
 static EXIT_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
@@ -69,12 +71,6 @@ static EXIT_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static NMI_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// Interrupts that nobody had registered for.
 static UNHANDLED: AtomicUsize = AtomicUsize::new(0);
-
-fn hook(slot: &AtomicPtr<()>) -> Option<FrameHook> {
-    let pointer = slot.load(Ordering::Acquire);
-    // SAFETY: only the setters below write the slots, and only null or a `FrameHook`.
-    (!pointer.is_null()).then(|| unsafe { core::mem::transmute::<*mut (), FrameHook>(pointer) })
-}
 
 /// Registers who handles interrupt `vector`.
 ///
@@ -138,7 +134,7 @@ pub fn eoi(_irq: u8) {
 }
 
 /// Says who handles CPU exceptions. For `exceptions_full`.
-pub fn set_exception_handler(handler: FrameHook) {
+pub fn set_exception_handler(handler: ExceptionHandler) {
     EXCEPTION_HANDLER.store(handler as *mut (), Ordering::Release);
 }
 
@@ -175,21 +171,27 @@ extern "C" fn handle_interrupt(registers: &mut SavedRegisters) {
     if behaviour == EoiBehaviour::HandlerDidNotSendEoi && vector != apic::SPURIOUS_VECTOR {
         apic::eoi();
     }
-    if let Some(hook) = hook(&EXIT_HOOK) {
+    let hook = EXIT_HOOK.load(Ordering::Acquire);
+    if !hook.is_null() {
+        // SAFETY: only `set_interrupt_exit_hook` writes other values than null, and only `FrameHook`s.
+        let hook = unsafe { core::mem::transmute::<*mut (), FrameHook>(hook) };
         hook(registers);
     }
 }
 
 /// Called by the stubs of vectors below 32.
-extern "C" fn handle_exception(registers: &mut SavedRegisters) {
+extern "C" fn handle_exception(registers: &mut SavedRegisters) -> Resume {
     awake();
     if registers.vector == NON_MASKABLE && handle_nmi() {
-        return;
+        return Resume::All;
     }
-    match hook(&EXCEPTION_HANDLER) {
-        Some(handler) => handler(registers),
-        None => halt_with_registers("before tasks exist", registers),
+    let handler = EXCEPTION_HANDLER.load(Ordering::Acquire);
+    if handler.is_null() {
+        halt_with_registers("before tasks exist", registers);
     }
+    // SAFETY: only `set_exception_handler` writes other values than null, and only `ExceptionHandler`s.
+    let handler = unsafe { core::mem::transmute::<*mut (), ExceptionHandler>(handler) };
+    handler(registers)
 }
 
 /// If this CPU slept while page tables changed, it forgets what it knew of them, before anything else. The stubs touch only

@@ -23,7 +23,7 @@ use cpu::MAX_CPUS;
 use memory::VirtualAddress;
 use time::Instant;
 
-pub use interrupts::SavedRegisters;
+pub use interrupts::{Resume, SavedRegisters};
 
 /// An exception or interrupt, as a hook sees it.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ pub struct TrapContext<'r> {
     pub registers: &'r mut SavedRegisters,
 }
 
-/// A hook; true means that it edited the registers, and that the task shall go on with them.
-pub type TrapHandler = fn(&mut TrapContext<'_>) -> bool;
+/// A hook. If it returns something, it has edited the registers, and the task shall go on with those of them.
+pub type TrapHandler = fn(&mut TrapContext<'_>) -> Option<Resume>;
 
 /// A [`TrapHandler`] or null.
 static TRAP_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
@@ -71,15 +71,15 @@ fn swap(slot: &AtomicPtr<()>, handler: Option<TrapHandler>) -> Option<TrapHandle
 
 /// Lets `f` call the hook in `slot`, if there is one. Interrupts are off.
 #[inline]
-fn with_hook(slot: &AtomicPtr<()>, f: impl FnOnce(TrapHandler) -> bool) -> bool {
+fn with_hook(slot: &AtomicPtr<()>, f: impl FnOnce(TrapHandler) -> Option<Resume>) -> Option<Resume> {
     if slot.load(Ordering::Relaxed).is_null() {
-        return false;
+        return None;
     }
     let running = &RUNNING[cpu::current_cpu().index()].0;
     // Before the hook is looked at: who has replaced it and sees no call here is right that there will be none of it. Nothing
     // but this CPU changes the number.
     running.fetch_add(1, Ordering::SeqCst);
-    let result = from_raw(slot.load(Ordering::SeqCst)).is_some_and(f);
+    let result = from_raw(slot.load(Ordering::SeqCst)).and_then(f);
     running.fetch_sub(1, Ordering::Release);
     result
 }
@@ -106,9 +106,9 @@ pub fn set_interrupt_hook(hook: Option<TrapHandler>) -> Option<TrapHandler> {
     swap(&INTERRUPT_HOOK, hook)
 }
 
-/// Lets the trap handler see an exception; true if it edited the registers. For `exceptions_full`.
+/// Lets the trap handler see an exception; if it edited the registers, those of them that count. For `exceptions_full`.
 #[inline]
-pub fn run_trap_handler(registers: &mut SavedRegisters) -> bool {
+pub fn run_trap_handler(registers: &mut SavedRegisters) -> Option<Resume> {
     /// The page fault, the only exception that sets the fault address.
     const PAGE_FAULT: u64 = 14;
     with_hook(&TRAP_HANDLER, |handler| {
@@ -122,8 +122,8 @@ pub fn run_trap_handler(registers: &mut SavedRegisters) -> bool {
     })
 }
 
-/// Lets the interrupt hook see a timer tick if the running task asks for it; true if it edited the registers. For the timer's
-/// interrupt handler.
+/// Lets the interrupt hook see a timer tick if the running task asks for it; true if it edited the registers, which will all be
+/// loaded. For the timer's interrupt handler.
 #[inline]
 pub fn run_interrupt_hook(registers: &mut SavedRegisters) -> bool {
     if !task::with_current_task(|task| task.wants_interrupt_hook(|| Instant::now().as_nanos()))
@@ -139,6 +139,7 @@ pub fn run_interrupt_hook(registers: &mut SavedRegisters) -> bool {
             registers,
         })
     })
+    .is_some()
 }
 
 /// Kinds of faults.

@@ -35,27 +35,32 @@ impl<'a> SideTable<'a> {
         Some(SideTable { index, entries })
     }
 
-    /// The entry with the greatest key that is not above `key`.
+    /// The entries of the block where `key` is, if it is anywhere.
     #[inline]
-    pub fn floor(&self, key: u32) -> Option<(u32, u32)> {
+    fn block_of(&self, key: u32) -> Option<Walk<'a>> {
         let blocks = self.index.as_chunks::<8>().0;
         let after = blocks.partition_point(|block| first_key(block) <= key);
         let (first, start) = read_block(blocks.get(after.checked_sub(1)?)?);
         let end = blocks.get(after).map_or(self.entries.len(), |block| read_block(block).1 as usize);
-        let walk = Walk { bytes: self.entries.get(start as usize..end)?, key: first, value: 0 };
-        let mut best = None;
-        for entry in walk {
-            if entry.0 > key {
-                break;
-            }
-            best = Some(entry);
-        }
-        best
+        Some(Walk { bytes: self.entries.get(start as usize..end)?, key: first, value: 0 })
+    }
+
+    /// The entry with the greatest key that is not above `key`.
+    #[inline]
+    pub fn floor(&self, key: u32) -> Option<(u32, u32)> {
+        self.block_of(key)?.take_while(|entry| entry.0 <= key).last()
     }
 
     /// The value at exactly this key.
+    #[inline]
     pub fn get(&self, key: u32) -> Option<u32> {
-        self.floor(key).filter(|entry| entry.0 == key).map(|entry| entry.1)
+        let mut walk = self.block_of(key)?;
+        loop {
+            let (at, value) = walk.next()?;
+            if at >= key {
+                return (at == key).then_some(value);
+            }
+        }
     }
 
     /// All entries, in the order of their keys.
@@ -80,6 +85,8 @@ fn read_block(block: &[u8; 8]) -> (u32, u32) {
     (first_key(block), u32::from_le_bytes([block[4], block[5], block[6], block[7]]))
 }
 
+/// A way through entries: the ones to come, and the latest one.
+#[derive(Clone, Copy)]
 struct Walk<'a> {
     bytes: &'a [u8],
     key: u32,
@@ -92,28 +99,31 @@ impl Iterator for Walk<'_> {
     #[inline]
     fn next(&mut self) -> Option<(u32, u32)> {
         // Most entries are two bytes.
-        if let [delta @ 0..0x80, change @ 0..0x80, rest @ ..] = self.bytes {
+        if let [delta, change, rest @ ..] = self.bytes
+            && (delta | change) & 0x80 == 0
+        {
             self.bytes = rest;
             self.key = self.key.wrapping_add(u32::from(*delta));
             // Sign-extended from the seventh bit.
-            self.value = self
-                .value
-                .wrapping_add((u32::from(*change) << 25).cast_signed().wrapping_shr(25).cast_unsigned());
-            return Some((self.key, self.value));
+            let change = (u32::from(*change) << 25).cast_signed().wrapping_shr(25).cast_unsigned();
+            self.value = self.value.wrapping_add(change);
+        } else {
+            *self = self.after_long()?;
         }
-        self.next_long()
+        Some((self.key, self.value))
     }
 }
 
 impl Walk<'_> {
-    fn next_long(&mut self) -> Option<(u32, u32)> {
+    /// One entry further, of any length. By value, so that a walk along short entries needs no memory.
+    fn after_long(mut self) -> Option<Self> {
         let delta = self.read_leb()?.0;
         let (raw, bits) = self.read_leb()?;
         // Sign-extend from the last bit that was read.
         let change = if bits < 32 && raw >> (bits - 1) & 1 == 1 { raw | u32::MAX << bits } else { raw };
         self.key = self.key.wrapping_add(delta);
         self.value = self.value.wrapping_add(change);
-        Some((self.key, self.value))
+        Some(self)
     }
 
     /// A LEB128 number's low 32 bits and how many bits were read.

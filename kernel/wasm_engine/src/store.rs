@@ -14,12 +14,13 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 use core::num::NonZeroU64;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use wasm_artifact::Trap;
 use wasm_artifact::types::WASM_PAGE_SIZE;
 use wasm_artifact::vmctx::{VMFuncRef, VMGlobalDefinition, VMStoreContext, ValRaw};
-use wasm_unwind::Frames;
+use wasm_unwind::{Code, Frames};
 
 /// Tells stores apart. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,8 +72,10 @@ pub(crate) struct StoreOpaque {
     /// Fuel that does not fit into what code counts.
     pub(crate) fuel_reserve: u64,
     host_caller: Option<InstanceBox>,
-    /// Sorted by address of their code, each once.
-    modules: Vec<Module>,
+    /// With the addresses of their code, sorted by these, each once. None is taken out as long as the store lives.
+    modules: Vec<(Range<usize>, Module)>,
+    /// The code of one of `modules`, that of the latest trap or else the latest module; null if there is none.
+    pub(crate) latest_code: *const Code,
     instances: Vec<InstanceBox>,
     host_funcs: Vec<Box<StoreFunc>>,
     /// Functions of the host that wasm has no way to call yet.
@@ -136,6 +139,7 @@ impl<T: 'static> Store<T> {
             fuel_reserve: 0,
             host_caller: None,
             modules: Vec::new(),
+            latest_code: core::ptr::null(),
             instances: Vec::new(),
             host_funcs: Vec::new(),
             without_wasm_call: Vec::new(),
@@ -338,17 +342,18 @@ impl StoreOpaque {
 
     /// Takes note of a module, keeps it alive, and makes the host's functions callable for its code.
     pub(crate) fn register_module(&mut self, module: &Module) -> Result<()> {
-        let start = module.code().text().start;
-        let at = self.modules.partition_point(|other| other.code().text().start < start);
+        let text = module.code().text();
+        let at = self.modules.partition_point(|(other, _)| other.start < text.start);
         if self.modules[at..]
             .iter()
-            .take_while(|other| other.code().text().start == start)
-            .any(|other| Module::same(other, module))
+            .take_while(|(other, _)| other.start == text.start)
+            .any(|(_, other)| Module::same(other, module))
         {
             return Ok(());
         }
-        self.modules.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<Module>()))?;
-        self.modules.insert(at, module.clone());
+        self.modules.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<(Range<usize>, Module)>()))?;
+        self.modules.insert(at, (text, module.clone()));
+        self.latest_code = core::ptr::from_ref::<Code>(module.code());
         self.without_wasm_call.retain(|func_ref| {
             // SAFETY: the function references of host functions live as long as the store, which owns them.
             let func_ref = unsafe { &mut *func_ref.as_ptr() };
@@ -365,8 +370,8 @@ impl StoreOpaque {
 
     /// The module whose code is at `pc`.
     pub(crate) fn module_at(&self, pc: usize) -> Option<&Module> {
-        let after = self.modules.partition_point(|module| module.code().text().start <= pc);
-        self.modules[..after].iter().rev().find(|module| module.code().text().contains(&pc))
+        let after = self.modules.partition_point(|(text, _)| text.start <= pc);
+        self.modules[..after].iter().rev().find(|(text, _)| text.contains(&pc)).map(|(_, module)| module)
     }
 
     /// Puts a function of the host into the store.
@@ -375,7 +380,8 @@ impl StoreOpaque {
         self.host_funcs.try_reserve(1).map_err(oom)?;
         self.without_wasm_call.try_reserve(1).map_err(oom)?;
         let mut func_ref = function.func_ref();
-        let trampoline = self.modules.iter().find_map(|module| module.trampoline_for(func_ref.type_index));
+        let trampoline =
+            self.modules.iter().find_map(|(_, module)| module.trampoline_for(func_ref.type_index));
         if let Some(wasm_call) = trampoline {
             func_ref.wasm_call = wasm_call;
         }

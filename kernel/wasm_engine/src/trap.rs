@@ -15,17 +15,33 @@ const HOST_STACK: usize = 64 << 10;
 pub(crate) fn handle(registers: &mut TrapRegisters) -> bool {
     let handled = wasm_tls::with_current(|activation| {
         let pc = registers.pc;
-        // SAFETY: the innermost activation's store is in use by this task, whose compiled code was interrupted; nobody
-        // else uses the store until the task goes on. The context is the first field of a `StoreOpaque`.
-        let store = || unsafe { &mut *activation.context().cast_mut().cast::<StoreOpaque>() };
+        // The context is the first field of a `StoreOpaque`.
+        let store = activation.context().cast_mut().cast::<StoreOpaque>();
+        // SAFETY: the innermost activation's store is in use by this task. To be called when it is compiled code that was
+        // interrupted: then nobody uses the store until the task goes on.
+        let quiet_store = || unsafe { &mut *store };
         let (trap, fault_address) = match registers.cause {
             TrapCause::Exception(fault_address) => {
-                let trap = wasm_unwind::with_code(pc, |code| code.trap_at(pc)).flatten();
-                let Some(trap) = trap else { return false };
+                // SAFETY: a word of a store that exists, whoever was interrupted. It is null, or leads to the code of a module
+                // that the store keeps.
+                let latest = unsafe { (&raw const (*store).latest_code).read().as_ref() };
+                let trap = match latest.and_then(|code| code.trap_at(pc)) {
+                    Some(trap) => trap,
+                    None => {
+                        let trap = wasm_unwind::with_code(pc, |code| code.trap_at(pc)).flatten();
+                        let Some(trap) = trap else { return false };
+                        let store = quiet_store();
+                        if let Some(module) = store.module_at(pc) {
+                            store.latest_code = core::ptr::from_ref::<wasm_unwind::Code>(module.code());
+                        }
+                        trap
+                    }
+                };
                 // Code may touch a guest's memory and its guards, and the null page where a check failed that may not
                 // be speculated past. A fault anywhere else is not the guest's doing.
-                let not_the_guests =
-                    |address| address >= wasm_platform::page_size() && !store().is_guest_memory(address);
+                let not_the_guests = |address| {
+                    address >= wasm_platform::page_size() && !quiet_store().is_guest_memory(address)
+                };
                 if fault_address.is_some_and(not_the_guests) {
                     return false;
                 }
@@ -46,7 +62,7 @@ pub(crate) fn handle(registers: &mut TrapRegisters) -> bool {
         };
         activation.record_trap(TrapRecord { code: trap.code().get(), pc, fault_address });
         // SAFETY: the code that was interrupted is compiled code, with these registers.
-        unsafe { store().frames_mut().collect_from_trap(activation, pc, registers.fp) };
+        unsafe { quiet_store().frames_mut().collect_from_trap(activation, pc, registers.fp) };
         // SAFETY: the innermost activation's store is in use by this task.
         let landing = unsafe { EntryRegisters::load(activation.context()) };
         (registers.pc, registers.sp, registers.fp) =

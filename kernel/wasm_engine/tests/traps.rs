@@ -295,6 +295,37 @@ fn a_hundred_thousand_traps_in_each_of_several_threads() -> Result<()> {
 }
 
 #[test]
+fn modules_of_one_store_trap_in_turns() -> Result<()> {
+    const MODULES: usize = 9;
+    let engine = Engine::default();
+    let mut store = Store::new(&engine, ());
+    // The same functions at different places, whose modules only the store keeps.
+    let functions: Vec<TypedFunc<i32, i32>> = (0..MODULES)
+        .map(|number| {
+            let before =
+                "(func (param i32) (result i32) (i32.div_u (local.get 0) (local.get 0)))".repeat(number);
+            let text = format!(
+                r#"(module $m{number} (memory 1) {before}
+                    (func (export "f") (param i32) (result i32)
+                        (if (local.get 0) (then unreachable)) (i32.load (i32.const -1))))"#
+            );
+            let instance = Instance::new(&mut store, &Module::new(&engine, text)?, &[])?;
+            instance.get_typed_func(&mut store, "f")
+        })
+        .collect::<Result<_>>()?;
+    for number in 0..5 * MODULES {
+        let module = number * number % MODULES;
+        let (argument, expected) =
+            if number % 2 == 0 { (0, Trap::MemoryOutOfBounds) } else { (1, Trap::UnreachableCodeReached) };
+        let error = functions[module].call(&mut store, argument).unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&expected));
+        let frame = &error.downcast_ref::<WasmBacktrace>().unwrap().frames()[0];
+        assert_eq!(frame.module().name(), Some(&*format!("m{module}")));
+    }
+    Ok(())
+}
+
+#[test]
 fn max_wasm_stack_is_respected() -> Result<()> {
     let counts = r#"(module (global $n (export "n") (mut i32) (i32.const 0))
         (func $f (export "f") (global.set $n (i32.add (global.get $n) (i32.const 1))) (call $f)))"#;

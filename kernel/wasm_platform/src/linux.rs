@@ -216,6 +216,7 @@ impl CodeImage {
 impl Deref for CodeImage {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         // SAFETY: the first `len` bytes are mapped and readable as long as `self` lives, and nobody can write to them.
         unsafe { core::slice::from_raw_parts(self.mapping.start.as_ptr(), self.len) }

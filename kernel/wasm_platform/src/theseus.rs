@@ -13,7 +13,7 @@ use fs_node::{DirRef, FileOrDir, FsError};
 use kernel_config::memory::{CRATE_WINDOW_LAST, CRATE_WINDOW_START, PAGE_SIZE};
 use memory::{Claim, Page, PageRange, PteFlags, ReservedPages, VirtualAddress};
 use path::Path;
-use signal_handler::TrapContext;
+use signal_handler::{Resume, TrapContext};
 
 mod crates;
 mod waiting;
@@ -271,6 +271,7 @@ impl CodeImage {
 impl Deref for CodeImage {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match &self.pages {
             // SAFETY: all pages are committed as long as `self` lives, and nobody can write to them.
@@ -422,23 +423,24 @@ pub(crate) fn give_back_trap_hook() {
 }
 
 /// The hook for exceptions: runs on the exception stack with interrupts masked.
-fn on_exception(context: &mut TrapContext<'_>) -> bool {
+fn on_exception(context: &mut TrapContext<'_>) -> Option<Resume> {
     let cause = TrapCause::Exception(context.fault_address);
     ask_handler(context, cause)
 }
 
 /// The hook for timer ticks that find a task running that was killed, or whose alarm's time has come: runs on the interrupt stack
 /// with interrupts masked.
-fn on_tick(context: &mut TrapContext<'_>) -> bool {
+fn on_tick(context: &mut TrapContext<'_>) -> Option<Resume> {
     // Which of the two it is: a task that was killed and unwinds may run guests that are to end as well.
     let cause = if alarm() <= monotonic_nanos() { TrapCause::Alarm } else { TrapCause::Kill };
     ask_handler(context, cause)
 }
 
-fn ask_handler(context: &mut TrapContext<'_>, cause: TrapCause) -> bool {
+#[inline]
+fn ask_handler(context: &mut TrapContext<'_>, cause: TrapCause) -> Option<Resume> {
     let handler = HANDLER.load(Ordering::Acquire);
     if handler.is_null() {
-        return false;
+        return None;
     }
     // SAFETY: only `take_trap_hook` stores something else than null, and that is a `TrapHandler`.
     let handler: TrapHandler = unsafe { core::mem::transmute(handler) };
@@ -450,10 +452,10 @@ fn ask_handler(context: &mut TrapContext<'_>, cause: TrapCause) -> bool {
         cause,
     };
     if !handler(&mut trap) {
-        return false;
+        return None;
     }
     (registers.rip, registers.rsp, registers.rbp) = (trap.pc as u64, trap.sp as u64, trap.fp as u64);
-    true
+    Some(Resume::Control)
 }
 
 /// Ends the current task, by unwinding it, if it was killed.

@@ -34,20 +34,22 @@ pub use registry::{registered, with_code};
 pub struct Code {
     image: CodeImage,
     sections: Sections,
+    /// Addresses of the code.
+    text: Range<usize>,
 }
 
 impl Code {
     /// Addresses of the code.
+    #[inline]
     pub fn text(&self) -> Range<usize> {
-        let (base, text) = (self.image.as_ptr() as usize, self.sections.text());
-        base + text.start..base + text.end
+        self.text.clone()
     }
 
     /// How far into the code `pc` is, if it is in it.
+    #[inline]
     pub fn text_offset(&self, pc: usize) -> Option<u32> {
-        let text = self.text();
         // An artifact's text has less than 4 GiB: its tables have 32-bit offsets.
-        text.contains(&pc).then(|| (pc - text.start) as u32)
+        self.text.contains(&pc).then(|| (pc - self.text.start) as u32)
     }
 
     /// Where an offset in the code is in memory.
@@ -125,10 +127,11 @@ impl LoadedCode {
     /// read from it: its unwind tables are taken at their word.
     pub unsafe fn new(file: &[u8], sections: Sections) -> Result<LoadedCode, PlatformError> {
         let image = CodeImage::publish(file, sections.text())?;
-        let code = Box::try_new(Code { image, sections });
+        let (base, text) = (image.as_ptr() as usize, sections.text());
+        let text = base + text.start..base + text.end;
+        let code = Box::try_new(Code { image, sections, text: text.clone() });
         let code = code.map_err(|_| PlatformError::out_of_memory("load code"))?;
         let mut loaded = LoadedCode { unwind: None, registration: None, code };
-        let text = loaded.code.text();
         if !text.is_empty() {
             let code: *const Code = &*loaded.code;
             // SAFETY: the code is in a box that `loaded` owns, and `loaded` takes it out of the registry before that
