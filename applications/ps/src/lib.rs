@@ -1,4 +1,4 @@
-//! `ps`: lists the tasks there are, with their state, their CPU, the CPU time they have used, and the memory they have to run.
+//! `ps`: lists the tasks there are, with their state, their CPU, the CPU time they have used, and their memory.
 #![no_std]
 extern crate alloc;
 
@@ -9,7 +9,8 @@ use app_io::{eprintln, println};
 const USAGE: &str = "usage: ps
   CPU   the CPU that runs the task, ran it last, or in whose queue it waits
   TIME  seconds for which CPUs ran it
-  MEM   KiB of its stack, thread-local storage and saved registers; not what it has allocated";
+  MEM   KiB of its stack, thread-local storage and saved registers, and of the linear memories and code of WebAssembly that it
+        has made; not what it has allocated otherwise";
 
 /// Lists the tasks. Takes no arguments.
 pub fn main(args: Vec<String>) -> isize {

@@ -75,7 +75,7 @@ pub struct Entry {
     pub cpu: Option<CpuId>,
     /// How long CPUs have run it.
     pub cpu_time: Duration,
-    /// Bytes of memory that it has to run at all (`Task::memory_to_run`).
+    /// Bytes of memory that it has to run at all (`Task::memory_to_run`), and that guests have which it has made (`Task::guest_memory`).
     pub memory: usize,
 }
 
@@ -107,7 +107,7 @@ impl Entry {
             kind,
             cpu,
             cpu_time: task::scheduler::cpu_time(task),
-            memory: task.memory_to_run(),
+            memory: task.memory_to_run() + task.guest_memory(),
         }
     }
 }
