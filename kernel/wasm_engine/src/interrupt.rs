@@ -153,8 +153,7 @@ impl StoreOpaque {
 
     /// How much time is left to the guest; `None` if there is no end to it.
     pub(crate) fn time_left(&self) -> Option<Duration> {
-        let deadline = self.earliest_deadline();
-        (deadline != NO_ALARM).then(|| Duration::from_nanos(deadline.saturating_sub(monotonic_nanos())))
+        until(self.earliest_deadline())
     }
 
     /// To be called before the host goes back to, or does something for, compiled code that called it: see the module's
@@ -189,9 +188,13 @@ impl StoreOpaque {
     }
 
     fn get_deadline(&self) -> Option<Duration> {
-        let deadline = self.deadline();
-        (deadline != NO_ALARM).then(|| Duration::from_nanos(deadline.saturating_sub(monotonic_nanos())))
+        until(self.deadline())
     }
+}
+
+/// How long it is until a deadline; `None` if that is none.
+fn until(deadline: u64) -> Option<Duration> {
+    (deadline != NO_ALARM).then(|| Duration::from_nanos(deadline.saturating_sub(monotonic_nanos())))
 }
 
 /// What became of work for a guest that was given up: unwinds if the task was killed.
@@ -214,7 +217,7 @@ impl<T: 'static> Store<T> {
     /// after the deadline at most. Of instructions that work on many bytes or elements (`memory.fill`, `table.copy`, …) a part may have
     /// been done by then, from either end; a memory or table that was to grow has not grown. Who waits by `memory.atomic.wait` is
     /// woken. A host function is not interrupted, but the wasm to which it returns, and the functions of this or another store that it calls
-    /// meanwhile: their time is part of this store's. One that waits can ask for [`get_deadline`](Self::get_deadline).
+    /// meanwhile: their time is part of this store's. One that waits can ask for [`Caller::time_left`].
     pub fn set_deadline(&mut self, timeout: Option<Duration>) {
         StoreContextMut::from(self).set_deadline(timeout);
     }

@@ -3,7 +3,7 @@
 use crate::Errno;
 use crate::calls::{flags, times};
 use crate::fs::walk::{Follow, Place, check_directory, walk, walk_to_entry};
-use crate::fs::{Found, How};
+use crate::fs::{DirHandle, Found, How};
 use crate::linker::{Call, Outcome};
 use crate::table::{Descriptor, Kind};
 use crate::types::{FdFlags, OFlags, Rights};
@@ -22,6 +22,17 @@ fn follow(lookup: u32) -> Result<Follow, Errno> {
 }
 
 impl Call<'_> {
+    /// The directories that something goes from and to, with the rights that takes. Fails if it could be used in more ways there.
+    fn two_dirs(&self, from: (u32, Rights), to: (u32, Rights)) -> Result<(&DirHandle, &DirHandle), Errno> {
+        let (from, from_descriptor) = self.ctx.table.dir(from.0, from.1)?;
+        let (to, to_descriptor) = self.ctx.table.dir(to.0, to.1)?;
+        if from_descriptor.inheriting.contains(to_descriptor.inheriting) {
+            Ok((from, to))
+        } else {
+            Err(Errno::Notcapable)
+        }
+    }
+
     pub(crate) fn path_create_directory(&mut self, fd: u32, path: u32, len: u32) -> Outcome {
         let mut buffer = Vec::new();
         let path = self.guest.path(path, len, &mut buffer)?;
@@ -91,9 +102,7 @@ impl Call<'_> {
         let (mut buffer, mut new_buffer) = (Vec::new(), Vec::new());
         let path = self.guest.path(path, len, &mut buffer)?;
         let new_path = self.guest.path(new_path, new_len, &mut new_buffer)?;
-        let (from, from_descriptor) = self.ctx.table.dir(from, Rights::PATH_LINK_SOURCE)?;
-        let (to, to_descriptor) = self.ctx.table.dir(to, Rights::PATH_LINK_TARGET)?;
-        gains_no_rights(from_descriptor, to_descriptor)?;
+        let (from, to) = self.two_dirs((from, Rights::PATH_LINK_SOURCE), (to, Rights::PATH_LINK_TARGET))?;
         // A link to a link: what it leads to may not be what it led to just now.
         if follow(lookup)? == Follow::Yes {
             return Err(Errno::Inval.into());
@@ -254,9 +263,8 @@ impl Call<'_> {
         let (mut buffer, mut new_buffer) = (Vec::new(), Vec::new());
         let path = self.guest.path(path, len, &mut buffer)?;
         let new_path = self.guest.path(new_path, new_len, &mut new_buffer)?;
-        let (from, from_descriptor) = self.ctx.table.dir(from, Rights::PATH_RENAME_SOURCE)?;
-        let (to, to_descriptor) = self.ctx.table.dir(to, Rights::PATH_RENAME_TARGET)?;
-        gains_no_rights(from_descriptor, to_descriptor)?;
+        let (from, to) =
+            self.two_dirs((from, Rights::PATH_RENAME_SOURCE), (to, Rights::PATH_RENAME_TARGET))?;
         let (dir, name, demands_directory) = walk_to_entry(from, path, Errno::Busy)?;
         check_directory(&*dir, &name, demands_directory)?;
         let (new_dir, new_name, new_demands_directory) = walk_to_entry(to, new_path, Errno::Busy)?;
@@ -289,9 +297,4 @@ impl Call<'_> {
         }
         Ok(dir.symlink(target, &name)?)
     }
-}
-
-/// Fails if something in `from` could be used in more ways if it was in `to`.
-fn gains_no_rights(from: &Descriptor, to: &Descriptor) -> Result<(), Errno> {
-    if from.inheriting.contains(to.inheriting) { Ok(()) } else { Err(Errno::Notcapable) }
 }
