@@ -5,6 +5,7 @@
   (table $table (export "table") 16 funcref)
   (table $other 16 funcref)
   (data $data "something")
+  (tag $tag)
   (elem $functions func $spin $descend $return)
 
   (func $return (export "return"))
@@ -51,4 +52,13 @@
     (loop $again (table.init $table $functions (i32.const 0) (i32.const 0) (i32.const 3)) (br $again)))
   (func (export "table_grows_by_nothing")
     (loop $again (drop (table.grow $table (ref.null func) (i32.const 0))) (br $again)))
+  ;; Nearly all of the time is spent in looking for the handler.
+  (func $throw (param $depth i32)
+    (if (local.get $depth)
+      (then (call $throw (i32.sub (local.get $depth) (i32.const 1))))
+      (else (throw $tag))))
+  (func (export "throws")
+    (loop $again
+      (block $caught (try_table (catch $tag $caught) (call $throw (i32.const 100))))
+      (br $again)))
 )

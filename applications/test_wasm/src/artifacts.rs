@@ -147,6 +147,7 @@ pub(crate) fn altered(name: &str, change: impl FnOnce(&mut EngineInfo)) -> Vec<u
         eh_frame_hdr: section(".eh_frame_hdr"),
         traps: section(".wasmc.traps"),
         address_map: section(".wasmc.addrmap"),
+        handlers: section(".wasmc.handlers"),
         functions: section(".wasmc.funcs"),
         names: section(".wasmc.names"),
         debug_info: &[],

@@ -27,7 +27,7 @@ const MS: Duration = Duration::from_millis(1);
 const MANY_PAGES: i32 = 2048;
 
 /// Functions that never end, and what is called before.
-const ENDLESS: [(&str, Option<(&str, i32)>); 13] = [
+const ENDLESS: [(&str, Option<(&str, i32)>); 14] = [
     ("spin", None),
     ("spin_calling", None),
     ("spin_in_host", None),
@@ -40,6 +40,7 @@ const ENDLESS: [(&str, Option<(&str, i32)>); 13] = [
     ("table_copies", Some(("grow_table", 1_000_000))),
     ("table_inits", None),
     ("table_grows_by_nothing", None),
+    ("throws", None),
     ("spin", Some(("grow", MANY_PAGES))),
 ];
 

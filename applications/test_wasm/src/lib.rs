@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod artifacts;
 mod at_once;
+mod exceptions;
 mod guest;
 mod host;
 mod interrupts;
@@ -52,6 +53,10 @@ pub fn main(_args: Vec<String>) -> isize {
             ("100,000 traps in several tasks at once", at_once::many_traps),
             ("floats are the same in tasks that take turns", at_once::floats),
             ("vectors are the same in tasks that take turns", at_once::vectors),
+            ("exceptions pass through wasm and host in turns", exceptions::through_hosts),
+            ("exceptions of the host are caught by wasm", exceptions::of_the_host),
+            ("exceptions in tasks that take turns", exceptions::in_many_tasks),
+            ("exceptions leave nothing behind", exceptions::leave_nothing),
             ("tasks are killed in their guests", at_once::kills),
             ("deadlines end whatever a guest does", interrupts::deadlines),
             ("deadlines in tasks that take turns", interrupts::deadlines_in_many_tasks),

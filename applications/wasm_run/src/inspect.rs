@@ -164,6 +164,7 @@ impl Inspected<'_> {
                 EntityIndex::Table(index) => index.0,
                 EntityIndex::Memory(index) => index.0,
                 EntityIndex::Global(index) => index.0,
+                EntityIndex::Tag(index) => index.0,
                 _ => continue,
             };
             out(format_args!("  \"{}\" {ty} number {number}\n", export.name.escape_debug()));
@@ -373,6 +374,9 @@ impl Inspected<'_> {
             EntityType::Table(ty) => table_type(ty),
             EntityType::Memory(ty) => memory_type(ty),
             EntityType::Global(ty) => global_type(ty),
+            EntityType::Tag(index) => {
+                self.module().types.get(index.index()).map(tag_type).unwrap_or_default()
+            }
             _ => String::new(),
         }
     }
@@ -412,6 +416,10 @@ fn table_type(ty: &TableType) -> String {
 fn memory_type(ty: &MemoryType) -> String {
     let shared = if ty.shared { " shared" } else { "" };
     format!("(memory {}{shared})", limits(&ty.limits))
+}
+
+fn tag_type(ty: &FuncType) -> String {
+    format!("(tag {})", func_type(ty))
 }
 
 fn global_type(ty: &GlobalType) -> String {

@@ -127,12 +127,16 @@ builtins! {
     /// `memory.atomic.wait64`: as the former, for 64 bits.
     fn memory_atomic_wait64 / MemoryAtomicWait64 (memory: u32, addr: u64, expected: u64, timeout: u64) -> Number;
     /// Jumps to the landing pad of the innermost activation, `(last_wasm_entry_trap_handler, _sp, _fp)`, because of the trap,
-    /// error or panic that is pending in the store.
+    /// error or panic that is pending in the store; or, if it is an exception that is pending, to that of its handler.
     fn raise / Raise () -> Never;
     /// The store's fuel is used up: fails, unless there is a reserve, which is then in the store's context.
     fn out_of_fuel / OutOfFuel () -> Success;
     /// The engine's epoch has come to the store's deadline: fails, or sets another deadline in the store's context.
     fn new_epoch / NewEpoch () -> Success;
+    /// `throw`: throws an exception of `tag`, whose fields are in the array of values at address `fields`.
+    fn throw / Throw (tag: u32, fields: u64) -> Never;
+    /// `throw_ref`: throws an exception that there is already; traps if it is null.
+    fn throw_ref / ThrowRef (exception: u32) -> Never;
 }
 
 #[cfg(test)]

@@ -51,8 +51,12 @@ impl Features {
     pub const SIMD: Features = Features(1 << 3);
     /// Atomic instructions and shared memories.
     pub const THREADS: Features = Features(1 << 4);
+    /// Tags, `throw` and `try_table`, references to exceptions.
+    pub const EXCEPTIONS: Features = Features(1 << 5);
+    /// `return_call` and `return_call_indirect`.
+    pub const TAIL_CALL: Features = Features(1 << 6);
     /// All that can be turned off. What is not named here of WebAssembly 2.0 cannot.
-    pub const ALL: Features = Features((1 << 5) - 1);
+    pub const ALL: Features = Features((1 << 7) - 1);
 
     /// Whether all of `other` are in `self`.
     pub const fn contains(self, other: Features) -> bool {

@@ -5,6 +5,7 @@
 
 use crate::cpu::CpuFeatures;
 use crate::fallible;
+use crate::handlers::HandlerClause;
 use crate::module::Module;
 use crate::side_table::SideTable;
 use crate::sign::{self, KeyId, PUBLIC_KEY_SIZE, PublicKey, SIGNATURE_SIZE, SigningKey};
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub const PAGE_SIZE: usize = 4096;
 
 /// Version of the file's outer format. Changes when a reader of the old one could misread the new one.
-pub const FORMAT_VERSION: u8 = 5;
+pub const FORMAT_VERSION: u8 = 6;
 
 /// Version of everything else: metadata, VMContext layout, ABIs. An artifact of another version is refused.
 pub const ENGINE_VERSION: &str = concat!("wasm_engine ", env!("CARGO_PKG_VERSION"));
@@ -61,15 +62,16 @@ const EH_FRAME: usize = 1;
 const EH_FRAME_HDR: usize = 2;
 const TRAPS: usize = 3;
 const ADDRMAP: usize = 4;
-const FUNCS: usize = 5;
-const NAMES: usize = 6;
-const DEBUG: usize = 7;
-const INFO: usize = 8;
-const ENGINE: usize = 9;
-const RODATA: usize = 10;
-const SHSTRTAB: usize = 11;
-const SEAL: usize = 12;
-const NUM_SECTIONS: usize = 13;
+const HANDLERS: usize = 5;
+const FUNCS: usize = 6;
+const NAMES: usize = 7;
+const DEBUG: usize = 8;
+const INFO: usize = 9;
+const ENGINE: usize = 10;
+const RODATA: usize = 11;
+const SHSTRTAB: usize = 12;
+const SEAL: usize = 13;
+const NUM_SECTIONS: usize = 14;
 /// Bytes of all section headers, the null one included.
 const HEADERS_SIZE: usize = (NUM_SECTIONS + 1) * SHDR_SIZE;
 
@@ -80,6 +82,7 @@ const SECTIONS: [SectionKind; NUM_SECTIONS] = [
     data_section(".eh_frame_hdr", 8),
     data_section(".wasmc.traps", 4),
     data_section(".wasmc.addrmap", 4),
+    data_section(".wasmc.handlers", 4),
     data_section(".wasmc.funcs", 4),
     data_section(".wasmc.names", 4),
     data_section(".wasmc.debug", 4),
@@ -325,7 +328,13 @@ impl Sections {
 
     fn try_tables<'a>(&self, file: &'a [u8]) -> Option<CodeTables<'a>> {
         let section = |number: usize| file.get(self.ranges[number].clone());
-        CodeTables::new(section(TRAPS)?, section(ADDRMAP)?, section(FUNCS)?, section(NAMES)?)
+        CodeTables::new(
+            section(TRAPS)?,
+            section(ADDRMAP)?,
+            section(HANDLERS)?,
+            section(FUNCS)?,
+            section(NAMES)?,
+        )
     }
 }
 
@@ -565,6 +574,20 @@ fn check_tables(
     if offsets.any(|offset| offset > text as u64) {
         return Err(ArtifactError::Damaged("function outside of .text"));
     }
+    let tag_types_exist = module.tags.iter().all(|ty| ty.index() < module.types.len());
+    if module.num_imported_tags as usize > module.tags.len() || !tag_types_exist {
+        return Err(ArtifactError::Damaged("tags"));
+    }
+    for (return_address, call) in tables.handled_calls() {
+        let mut clauses = call.ok_or(ArtifactError::Damaged("handler table"))?.clauses();
+        let is_wrong = |clause: HandlerClause| {
+            clause.landing_pad as usize > text
+                || clause.tag.is_some_and(|tag| tag.index() >= module.tags.len())
+        };
+        if return_address as usize > text || clauses.any(is_wrong) {
+            return Err(ArtifactError::Damaged("handler table"));
+        }
+    }
     let images = module.memories.iter().filter_map(|memory| memory.image.as_ref());
     let images = images
         .map(|image| (u64::from(image.data_offset), u64::from(image.data_offset) + u64::from(image.len)));
@@ -713,6 +736,8 @@ pub struct Parts<'a> {
     pub traps: &'a [u8],
     /// The address map, made by [`crate::side_table::encode`].
     pub address_map: &'a [u8],
+    /// Made by [`crate::handlers::encode`].
+    pub handlers: &'a [u8],
     /// Made by [`crate::tables::encode_functions`].
     pub functions: &'a [u8],
     /// Made by [`crate::tables::encode_names`].
@@ -776,6 +801,7 @@ pub fn write(parts: &Parts<'_>) -> Result<Vec<u8>, WriteError> {
         parts.eh_frame_hdr,
         parts.traps,
         parts.address_map,
+        parts.handlers,
         parts.functions,
         parts.names,
         parts.debug_info,

@@ -40,6 +40,10 @@ index_types! {
     GlobalIndex;
     /// A global defined in the module.
     DefinedGlobalIndex;
+    /// A tag, imported or defined.
+    TagIndex;
+    /// A tag defined in the module.
+    DefinedTagIndex;
     /// An element segment.
     ElemIndex;
     /// A data segment.
@@ -60,4 +64,6 @@ pub enum EntityIndex {
     Memory(MemoryIndex),
     /// A global.
     Global(GlobalIndex),
+    /// A tag.
+    Tag(TagIndex),
 }

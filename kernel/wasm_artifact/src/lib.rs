@@ -8,7 +8,7 @@
 //! * [`builtins`]: the runtime's functions that generated code calls.
 //! * [`trap`]: why code traps. [`tunables`]: what both sides assumed about memories. [`cpu`]: what instructions code uses.
 //! * [`compile`]: what the engine knows of the compiler.
-//! * [`elf`]: the file; [`sign`]: who made it. [`side_table`], [`tables`]: what is looked up by pc, in place.
+//! * [`elf`]: the file; [`sign`]: who made it. [`side_table`], [`tables`], [`handlers`]: what is looked up by pc, in place.
 //!
 //! # The `.cwasm` file
 //! An ELF64 file without relocations and program headers. Sections have a fixed order, and addresses equal to their file
@@ -22,6 +22,7 @@
 //!               .wasmc.traps   side table: offset in .text -> trap code, for instructions that may fault
 //!               .wasmc.addrmap side table: offset in .text -> offset in the .wasm, the latter of the instruction that the code
 //!                              from there on belongs to
+//!               .wasmc.handlers  calls that exceptions are caught at; see handlers
 //!               .wasmc.funcs   where functions and trampolines are
 //!               .wasmc.names   function names
 //!               .wasmc.info    bincode of Module
@@ -59,6 +60,7 @@ pub mod cpu;
 pub mod debug_info;
 pub mod elf;
 mod fallible;
+pub mod handlers;
 pub mod index;
 pub mod module;
 pub mod side_table;

@@ -21,6 +21,8 @@ pub enum EntityType {
     Memory(MemoryType),
     /// A global.
     Global(GlobalType),
+    /// A tag, with the type of functions whose parameters are the fields of its exceptions, and that have no results.
+    Tag(TypeIndex),
 }
 
 /// An import.
@@ -206,6 +208,8 @@ pub struct Module {
     pub num_imported_memories: u32,
     /// How many globals are imported.
     pub num_imported_globals: u32,
+    /// How many tags are imported.
+    pub num_imported_tags: u32,
     /// How many `VMFuncRef`s its instances have.
     pub num_func_refs: u32,
     /// Defined tables, by [`DefinedTableIndex`].
@@ -217,6 +221,9 @@ pub struct Module {
     /// Defined globals, by [`DefinedGlobalIndex`].
     #[serde(deserialize_with = "crate::fallible::vec")]
     pub globals: Vec<DefinedGlobal>,
+    /// The types of all tags, by [`TagIndex`].
+    #[serde(deserialize_with = "crate::fallible::vec")]
+    pub tags: Vec<TypeIndex>,
     /// Element segments, by [`ElemIndex`].
     #[serde(deserialize_with = "crate::fallible::vec")]
     pub elems: Vec<ElemSegment>,
@@ -247,6 +254,7 @@ impl Module {
         defined_table: TableIndex -> DefinedTableIndex / table_index, num_imported_tables;
         defined_memory: MemoryIndex -> DefinedMemoryIndex / memory_index, num_imported_memories;
         defined_global: GlobalIndex -> DefinedGlobalIndex / global_index, num_imported_globals;
+        defined_tag: TagIndex -> DefinedTagIndex / tag_index, num_imported_tags;
     }
 
     /// How many functions the module defines.
@@ -303,6 +311,7 @@ impl Module {
             EntityIndex::Table(index) => EntityType::Table(self.table_type(index)?),
             EntityIndex::Memory(index) => EntityType::Memory(self.memory_type(index)?),
             EntityIndex::Global(index) => EntityType::Global(self.global_type(index)?),
+            EntityIndex::Tag(index) => EntityType::Tag(*self.tags.get(index.index())?),
         })
     }
 
@@ -313,9 +322,12 @@ impl Module {
             imported_tables: self.num_imported_tables,
             imported_memories: self.num_imported_memories,
             imported_globals: self.num_imported_globals,
+            imported_tags: self.num_imported_tags,
             defined_tables: self.tables.len() as u32,
             defined_memories: self.memories.len() as u32,
             defined_globals: self.globals.len() as u32,
+            // An artifact that says otherwise is refused when its tables are checked.
+            defined_tags: (self.tags.len() as u32).saturating_sub(self.num_imported_tags),
             func_refs: self.num_func_refs,
         })
     }

@@ -11,6 +11,7 @@
 //! number of names; per name, sorted by function: function index, start, length; then the names, UTF-8
 //! ```
 
+use crate::handlers::{HandledCall, HandlerTable};
 use crate::index::*;
 use crate::side_table::SideTable;
 use crate::trap::Trap;
@@ -45,6 +46,7 @@ impl FunctionCode {
 pub struct CodeTables<'a> {
     traps: SideTable<'a>,
     address_map: SideTable<'a>,
+    handlers: HandlerTable<'a>,
     functions: &'a [u8],
     trampolines: &'a [u8],
     names: &'a [u8],
@@ -64,6 +66,7 @@ impl<'a> CodeTables<'a> {
     pub fn new(
         traps: &'a [u8],
         address_map: &'a [u8],
+        handlers: &'a [u8],
         funcs: &'a [u8],
         names: &'a [u8],
     ) -> Option<CodeTables<'a>> {
@@ -74,6 +77,7 @@ impl<'a> CodeTables<'a> {
         Some(CodeTables {
             traps: SideTable::new(traps)?,
             address_map: SideTable::new(address_map)?,
+            handlers: HandlerTable::new(handlers)?,
             functions,
             trampolines: rest.get(..num_types.checked_mul(4)?)?,
             names,
@@ -97,6 +101,17 @@ impl<'a> CodeTables<'a> {
     /// for the byte before it. `None` in prologues and trampolines.
     pub fn wasm_offset_at(&self, text_offset: u32) -> Option<u32> {
         self.address_map.floor(text_offset).map(|entry| entry.1).filter(|&at| at != u32::MAX)
+    }
+
+    /// The handlers around the call that returns to this offset in `.text`, if there are any. Neither allocates nor panics.
+    pub fn handlers_at(&self, return_address: u32) -> Option<HandledCall<'a>> {
+        self.handlers.get(return_address)
+    }
+
+    /// All calls with handlers: the offset in `.text` to which the call returns, and the handlers, `None` if they are not as they
+    /// must be.
+    pub fn handled_calls(&self) -> impl Iterator<Item = (u32, Option<HandledCall<'a>>)> + 'a {
+        self.handlers.iter()
     }
 
     /// How many functions the module defines.
@@ -214,7 +229,8 @@ mod tests {
         let names = encode_names(&[(FuncIndex(1), "eins"), (FuncIndex(4), "vier")]);
         let traps = crate::side_table::encode(&[(3, Trap::UnreachableCodeReached as u32), (5, 200)]);
         let map = crate::side_table::encode(&[(2, 52), (8, u32::MAX)]);
-        let tables = CodeTables::new(&traps, &map, &funcs, &names).unwrap();
+        let handlers = crate::handlers::encode(&[]);
+        let tables = CodeTables::new(&traps, &map, &handlers, &funcs, &names).unwrap();
         assert_eq!(tables.function(DefinedFuncIndex(1)), Some(functions[1]));
         assert_eq!(tables.function(DefinedFuncIndex(2)), None);
         let at = |offset| tables.function_at(offset).map(|index| index.0);
@@ -242,11 +258,12 @@ mod tests {
         );
         let names = encode_names(&[(FuncIndex(0), "a"), (FuncIndex(1), "b")]);
         let side = crate::side_table::encode(&[(1, 1), (2, 2)]);
+        let none = crate::handlers::encode(&[]);
         for cut in 0..funcs.len() {
-            assert!(CodeTables::new(&side, &side, &funcs[..cut], &names).is_none());
+            assert!(CodeTables::new(&side, &side, &none, &funcs[..cut], &names).is_none());
         }
         for cut in 0..names.len() {
-            if let Some(tables) = CodeTables::new(&side, &side, &funcs, &names[..cut]) {
+            if let Some(tables) = CodeTables::new(&side, &side, &none, &funcs, &names[..cut]) {
                 let _ = (tables.function_name(FuncIndex(0)), tables.function_name(FuncIndex(1)));
             }
         }

@@ -65,6 +65,8 @@ traps! {
     OutOfFuel = 12, "all fuel consumed by WebAssembly";
     /// A `memory.atomic.wait32` or `wait64` on a memory that is not shared: nobody could ever end it.
     AtomicWaitNonSharedMemory = 13, "atomic wait on non-shared memory";
+    /// A null reference where there must be one: `throw_ref` of null.
+    NullReference = 14, "null reference";
 }
 
 impl Trap {

@@ -21,6 +21,10 @@ pub enum HeapType {
     Func,
     /// A value of the host; its machine representation is a `u32` handle of the store, 0 for null.
     Extern,
+    /// An exception; its machine representation is a `u32` handle of the store, 0 for null.
+    Exn,
+    /// None of them: the type of the null reference to an exception.
+    NoExn,
 }
 
 /// A reference type.
@@ -37,6 +41,15 @@ impl RefType {
     pub const FUNCREF: RefType = RefType { nullable: true, heap_type: HeapType::Func };
     /// `externref`.
     pub const EXTERNREF: RefType = RefType { nullable: true, heap_type: HeapType::Extern };
+    /// `exnref`.
+    pub const EXNREF: RefType = RefType { nullable: true, heap_type: HeapType::Exn };
+}
+
+impl HeapType {
+    /// Whether references are handles of the store, which the store looks for when it collects garbage.
+    pub fn is_handle(self) -> bool {
+        self != HeapType::Func
+    }
 }
 
 impl fmt::Display for RefType {
@@ -44,6 +57,10 @@ impl fmt::Display for RefType {
         let heap = match self.heap_type {
             HeapType::Func => "func",
             HeapType::Extern => "extern",
+            HeapType::Exn => "exn",
+            // The reference is called `nullexnref`.
+            HeapType::NoExn if self.nullable => "nullexn",
+            HeapType::NoExn => "noexn",
         };
         if self.nullable { write!(f, "{heap}ref") } else { write!(f, "(ref {heap})") }
     }

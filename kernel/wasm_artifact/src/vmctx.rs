@@ -10,14 +10,16 @@
 //!            VMFunctionImport   × imported functions
 //!            VMTableImport      × imported tables
 //!            VMGlobalImport     × imported globals
+//!            VMTagImport        × imported tags
 //!            VMTableDefinition  × defined tables
+//!            VMTagDefinition    × defined tags
 //! align 16   VMGlobalDefinition × defined globals
 //!            VMFuncRef          × escaping functions (exported, in element segments, `ref.func`, globals, start)
 //! ```
 //!
 //! # Values
-//! `i32 i64 f32 f64 v128` are themselves. A `funcref` is a `*mut VMFuncRef`, null for null. An `externref` is a `u32` handle that the
-//! store gives out, 0 for null. Elements of every table are 8 bytes ([`TABLE_ELEMENT_SIZE`]): the pointer, or the handle
+//! `i32 i64 f32 f64 v128` are themselves. A `funcref` is a `*mut VMFuncRef`, null for null. An `externref` or `exnref` is a `u32` handle
+//! that the store gives out, 0 for null. Elements of every table are 8 bytes ([`TABLE_ELEMENT_SIZE`]): the pointer, or the handle
 //! zero-extended; so table operations need not know the type. Function references are made eagerly: a null element is an
 //! uninitialised one.
 //!
@@ -85,6 +87,8 @@ pub union ValRaw {
     pub funcref: *mut c_void,
     /// An `externref`: handle of the store, 0 for null.
     pub externref: u32,
+    /// An `exnref`: handle of the store, 0 for null.
+    pub exnref: u32,
     /// All bytes.
     pub bytes: [u8; 16],
 }
@@ -240,6 +244,22 @@ pub struct VMGlobalImport {
     pub from: *mut VMGlobalDefinition,
 }
 
+/// A tag. Its address is what tells it from others.
+#[repr(C)]
+pub struct VMTagDefinition {
+    /// The engine-wide number of its type, as in [`VMContext::type_ids`].
+    pub type_index: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// An imported tag.
+#[repr(C)]
+pub struct VMTagImport {
+    /// The definition, in another instance's context or the host's.
+    pub from: *mut VMTagDefinition,
+}
+
 /// How many entities of each kind a module has: what the layout of its `VMContext` depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is what its name says")]
@@ -248,9 +268,11 @@ pub struct VMCounts {
     pub imported_tables: u32,
     pub imported_memories: u32,
     pub imported_globals: u32,
+    pub imported_tags: u32,
     pub defined_tables: u32,
     pub defined_memories: u32,
     pub defined_globals: u32,
+    pub defined_tags: u32,
     pub func_refs: u32,
 }
 
@@ -263,7 +285,9 @@ pub struct VMOffsets {
     imported_functions: u32,
     imported_tables: u32,
     imported_globals: u32,
+    imported_tags: u32,
     tables: u32,
+    tags: u32,
     globals: u32,
     func_refs: u32,
     size: u32,
@@ -302,7 +326,9 @@ impl VMOffsets {
         let imported_functions = array!(imported_functions, VMFunctionImport);
         let imported_tables = array!(imported_tables, VMTableImport);
         let imported_globals = array!(imported_globals, VMGlobalImport);
+        let imported_tags = array!(imported_tags, VMTagImport);
         let tables = array!(defined_tables, VMTableDefinition);
+        let tags = array!(defined_tags, VMTagDefinition);
         let globals = array!(defined_globals, VMGlobalDefinition);
         let func_refs = array!(func_refs, VMFuncRef);
         // Offsets are signed 32-bit displacements in machine code.
@@ -314,7 +340,9 @@ impl VMOffsets {
             imported_functions: imported_functions as u32,
             imported_tables: imported_tables as u32,
             imported_globals: imported_globals as u32,
+            imported_tags: imported_tags as u32,
             tables: tables as u32,
+            tags: tags as u32,
             globals: globals as u32,
             func_refs: func_refs as u32,
             size: end as u32,
@@ -342,8 +370,12 @@ impl VMOffsets {
         imported_table(TableIndex): imported_tables / imported_tables of VMTableImport;
         /// Offset of an imported global's [`VMGlobalImport`].
         imported_global(GlobalIndex): imported_globals / imported_globals of VMGlobalImport;
+        /// Offset of an imported tag's [`VMTagImport`].
+        imported_tag(TagIndex): imported_tags / imported_tags of VMTagImport;
         /// Offset of a defined table's [`VMTableDefinition`].
         table(DefinedTableIndex): tables / defined_tables of VMTableDefinition;
+        /// Offset of a defined tag's [`VMTagDefinition`].
+        tag(DefinedTagIndex): tags / defined_tags of VMTagDefinition;
         /// Offset of a defined global's [`VMGlobalDefinition`].
         global(DefinedGlobalIndex): globals / defined_globals of VMGlobalDefinition;
         /// Offset of an escaping function's [`VMFuncRef`].
@@ -413,9 +445,11 @@ mod tests {
             imported_tables: 1,
             imported_memories: 2,
             imported_globals: 1,
+            imported_tags: 1,
             defined_tables: 2,
             defined_memories: 1,
             defined_globals: 3,
+            defined_tags: 1,
             func_refs: 2,
         };
         let offsets = VMOffsets::new(counts).unwrap();
@@ -425,10 +459,12 @@ mod tests {
         assert_eq!(offsets.imported_function(FuncIndex(2)), 72 + 48);
         assert_eq!(offsets.imported_table(TableIndex(0)), 144);
         assert_eq!(offsets.imported_global(GlobalIndex(0)), 152);
-        assert_eq!(offsets.table(DefinedTableIndex(1)), 176);
-        assert_eq!(offsets.global(DefinedGlobalIndex(0)), 192);
-        assert_eq!(offsets.func_ref(FuncRefIndex(0)), 240);
-        assert_eq!(offsets.size(), 240 + 64);
+        assert_eq!(offsets.imported_tag(TagIndex(0)), 160);
+        assert_eq!(offsets.table(DefinedTableIndex(1)), 184);
+        assert_eq!(offsets.tag(DefinedTagIndex(0)), 200);
+        assert_eq!(offsets.global(DefinedGlobalIndex(0)), 208);
+        assert_eq!(offsets.func_ref(FuncRefIndex(0)), 256);
+        assert_eq!(offsets.size(), 256 + 64);
     }
 
     #[test]

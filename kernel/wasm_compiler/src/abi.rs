@@ -32,7 +32,7 @@ pub(crate) fn value_type(ty: ValType) -> Type {
 pub(crate) fn reference_type(heap_type: HeapType) -> Type {
     match heap_type {
         HeapType::Func => POINTER,
-        HeapType::Extern => types::I32,
+        HeapType::Extern | HeapType::Exn | HeapType::NoExn => types::I32,
         other => unreachable!("the validator admits no {other:?}"),
     }
 }

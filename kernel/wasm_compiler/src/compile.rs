@@ -12,10 +12,13 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{ExternalName, UserExternalName};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
-use cranelift_codegen::{CodegenError, Context, FinalizedRelocTarget};
+use cranelift_codegen::{
+    CodegenError, Context, ExceptionContextLoc, FinalizedMachExceptionHandler, FinalizedRelocTarget,
+};
 use cranelift_frontend::FunctionBuilderContext;
 use wasm_artifact::Trap;
 use wasm_artifact::builtins::Builtin;
+use wasm_artifact::handlers::{self, HandlerClause};
 use wasmparser::FuncValidatorAllocations;
 
 /// Allocations that serve one job after another. One per thread.
@@ -104,6 +107,8 @@ pub struct CompiledJob {
     pub(crate) traps: Vec<(u32, Trap)>,
     /// Pairs of code offset and wasm offset, sorted; `u32::MAX` where code belongs to no instruction.
     pub(crate) addresses: Vec<(u32, u32)>,
+    /// Calls with handlers; offsets are in the job's code.
+    pub(crate) handled_calls: Vec<handlers::Call>,
     pub(crate) unwind: systemv::UnwindInfo,
 }
 
@@ -207,6 +212,7 @@ fn emit(
             trap_of_code(trap.code).ok_or_else(|| failed(&format!("unexpected trap code {}", trap.code)))?;
         traps.push((trap.offset, reason));
     }
+    let handled_calls = handled_calls(&compiled).map_err(|problem| failed(&problem))?;
     // One instruction has one reason.
     traps.sort_by_key(|trap| trap.0);
     traps.dedup_by_key(|trap| trap.0);
@@ -220,6 +226,7 @@ fn emit(
         calls,
         traps,
         addresses: addresses(&compiled),
+        handled_calls,
         unwind,
     };
     if context.func.dfg.num_insts() > LARGE_FUNCTION {
@@ -227,6 +234,37 @@ fn emit(
         scratch.builder = FunctionBuilderContext::new();
     }
     Ok(job)
+}
+
+/// The calls with clauses of `try_table` around them. The landing pad of an entry trampoline is none of those.
+fn handled_calls(compiled: &cranelift_codegen::CompiledCode) -> Result<Vec<handlers::Call>, &'static str> {
+    let mut calls = Vec::new();
+    for site in compiled.buffer.call_sites() {
+        let mut context_offset = None;
+        let mut clauses = Vec::new();
+        for handler in site.exception_handlers {
+            match *handler {
+                FinalizedMachExceptionHandler::Tag(tag, landing_pad) => {
+                    clauses.push(HandlerClause::decode(tag.as_u32(), landing_pad));
+                }
+                FinalizedMachExceptionHandler::Context(ExceptionContextLoc::SPOffset(offset)) => {
+                    context_offset = Some(offset);
+                }
+                FinalizedMachExceptionHandler::Context(_) => return Err("a context is not on the stack"),
+                FinalizedMachExceptionHandler::Default(_) => {}
+            }
+        }
+        if !clauses.is_empty() {
+            calls.push(handlers::Call {
+                return_address: site.ret_addr,
+                frame_size: site.frame_offset.ok_or("a frame's size is not known")?,
+                context_offset: context_offset.ok_or("a call with handlers has no context")?,
+                clauses,
+            });
+        }
+    }
+    calls.sort_by_key(|call| call.return_address);
+    Ok(calls)
 }
 
 /// The address map: one entry wherever the wasm offset changes.

@@ -4,8 +4,8 @@
 //! produces is described in [`wasm_artifact`]; the runtime needs nothing of this crate to run it.
 //!
 //! # Features
-//! WebAssembly 2.0: 1.0 with multi-value, sign extension, saturating conversions, bulk memory, reference types and vectors
-//! ([`FEATURES`]). The validator refuses everything else, so the translator meets only what it knows.
+//! WebAssembly 2.0: 1.0 with multi-value, sign extension, saturating conversions, bulk memory, reference types and vectors; threads; and
+//! the exceptions and tail calls of 3.0 ([`FEATURES`]). The validator refuses everything else, so the translator meets only what it knows.
 //!
 //! # How a module goes through
 //! 1. [`Compiler::translate`] reads the module, validates all but the function bodies, and yields a [`ModuleTranslation`]: the
@@ -36,6 +36,7 @@
 //! # Invariants of the generated code
 //! * Every function and trampoline keeps a frame pointer and has call frame information.
 //! * Every instruction that may fault is in the trap table; nothing else may fault.
+//! * Every call inside of a `try_table` is in the handler table, with its landing pads.
 //! * No relocation is left, and nothing outside of the code is reached but through the `VMContext`.
 //! * A memory's base never changes, so its load can be hoisted; the length is read when it is needed.
 

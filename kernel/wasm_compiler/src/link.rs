@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use wasm_artifact::builtins::Builtin;
 use wasm_artifact::elf::{self, ENGINE_VERSION, EngineInfo, Parts, TEXT_PADDING, WriteError};
 use wasm_artifact::tables::{FunctionCode, encode_functions, encode_names};
-use wasm_artifact::{DefinedFuncIndex, TypeIndex, side_table};
+use wasm_artifact::{DefinedFuncIndex, TypeIndex, handlers, side_table};
 
 /// The artifact may not have more code than direct calls can span, in bytes.
 const MAX_TEXT: usize = i32::MAX as usize;
@@ -88,6 +88,15 @@ impl Compiler {
             side_table::TRAPS_PER_BLOCK,
         );
         let address_map = shifted(|job| job.addresses.clone(), side_table::ENTRIES_PER_BLOCK);
+        let mut handled_calls = Vec::new();
+        for piece in &pieces {
+            for call in &compiled[piece.job].handled_calls {
+                let mut call = call.clone();
+                call.return_address += piece.offset;
+                call.clauses.iter_mut().for_each(|clause| clause.landing_pad += piece.offset);
+                handled_calls.push(call);
+            }
+        }
         let unwind = pieces.iter().map(|piece| (piece.offset, &compiled[piece.job].unwind));
         let frames = unwind::encode(&*self.isa, text.len(), unwind)?;
         let engine = EngineInfo {
@@ -106,6 +115,7 @@ impl Compiler {
             eh_frame_hdr: &frames.eh_frame_hdr,
             traps: &traps,
             address_map: &address_map,
+            handlers: &handlers::encode(&handled_calls),
             functions: &function_table(translation, &pieces, &compiled),
             names: &encode_names(&names),
             debug_info: &translation.debug_info,

@@ -16,17 +16,21 @@ use wasm_artifact::module::*;
 use wasm_artifact::types::*;
 use wasm_artifact::vmctx::VMOffsets;
 use wasm_artifact::{
-    DefinedFuncIndex, FuncIndex, FuncRefIndex, GlobalIndex, MemoryIndex, TableIndex, TypeIndex,
+    DefinedFuncIndex, FuncIndex, FuncRefIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TypeIndex,
 };
 use wasmparser::{
-    FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    AbstractHeapType, FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator,
+    ValidatorResources, WasmFeatures,
 };
 
 /// Each type has a trampoline, which takes as long to compile as a small function. Real modules have some hundred types.
 const MAX_DIFFERENT_TYPES: usize = 50_000;
 
-/// What modules may use unless the settings say otherwise: all of WebAssembly 2.0, and threads.
-pub const FEATURES: WasmFeatures = WasmFeatures::WASM2.union(WasmFeatures::THREADS);
+/// What modules may use unless the settings say otherwise: all of WebAssembly 2.0, threads, exceptions, and tail calls.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    .union(WasmFeatures::THREADS)
+    .union(WasmFeatures::EXCEPTIONS)
+    .union(WasmFeatures::TAIL_CALL);
 
 /// What modules may use.
 fn features(settings: &Settings) -> WasmFeatures {
@@ -37,6 +41,8 @@ fn features(settings: &Settings) -> WasmFeatures {
         (Features::REFERENCE_TYPES, WasmFeatures::REFERENCE_TYPES),
         (Features::SIMD, WasmFeatures::SIMD),
         (Features::THREADS, WasmFeatures::THREADS),
+        (Features::EXCEPTIONS, WasmFeatures::EXCEPTIONS),
+        (Features::TAIL_CALL, WasmFeatures::TAIL_CALL),
     ] {
         features.set(theirs, settings.features.contains(ours));
     }
@@ -99,6 +105,11 @@ impl ModuleTranslation<'_> {
     /// The defined functions that can become values, and their types.
     pub(crate) fn escaping_functions(&self) -> impl Iterator<Item = (DefinedFuncIndex, TypeIndex)> {
         escaping_functions(&self.module)
+    }
+
+    /// The types of the fields of a tag's exceptions.
+    pub(crate) fn tag_fields(&self, tag: TagIndex) -> &[ValType] {
+        &self.func_type(self.module.tags[tag.index()]).params
     }
 
     pub(crate) fn func_type(&self, ty: TypeIndex) -> &FuncType {
@@ -187,6 +198,11 @@ impl<'a> Reader<'a> {
                     module.memories.push(DefinedMemory { ty, plan, image: None });
                 }
             }
+            Payload::TagSection(tags) => {
+                for tag in tags {
+                    module.tags.push(TypeIndex(tag?.func_type_idx));
+                }
+            }
             Payload::GlobalSection(globals) => {
                 for global in globals {
                     let global = global?;
@@ -255,6 +271,11 @@ impl<'a> Reader<'a> {
                 module.num_imported_globals += 1;
                 EntityType::Global(global_type(&ty)?)
             }
+            wasmparser::TypeRef::Tag(ty) => {
+                module.tags.push(TypeIndex(ty.func_type_idx));
+                module.num_imported_tags += 1;
+                EntityType::Tag(TypeIndex(ty.func_type_idx))
+            }
             other => return Err(CompileError::unsupported(offset, &other)),
         };
         module.imports.push(Import { module: import.module.to_string(), name: import.name.to_string(), ty });
@@ -270,6 +291,7 @@ impl<'a> Reader<'a> {
             wasmparser::ExternalKind::Table => EntityIndex::Table(TableIndex(export.index)),
             wasmparser::ExternalKind::Memory => EntityIndex::Memory(MemoryIndex(export.index)),
             wasmparser::ExternalKind::Global => EntityIndex::Global(GlobalIndex(export.index)),
+            wasmparser::ExternalKind::Tag => EntityIndex::Tag(TagIndex(export.index)),
             other => return Err(CompileError::unsupported(0, &other)),
         };
         self.module.exports.push(Export { name: export.name.to_string(), entity });
@@ -460,6 +482,8 @@ pub(crate) fn heap_type(ty: &wasmparser::HeapType) -> Result<HeapType, CompileEr
     match *ty {
         wasmparser::HeapType::FUNC => Ok(HeapType::Func),
         wasmparser::HeapType::EXTERN => Ok(HeapType::Extern),
+        wasmparser::HeapType::Abstract { shared: false, ty: AbstractHeapType::Exn } => Ok(HeapType::Exn),
+        wasmparser::HeapType::Abstract { shared: false, ty: AbstractHeapType::NoExn } => Ok(HeapType::NoExn),
         ref other => Err(CompileError::unsupported(0, other)),
     }
 }

@@ -142,8 +142,7 @@ fn other_proposals_are_refused() {
         "(func (param v128 v128) (result v128) local.get 0 local.get 1 i8x16.relaxed_swizzle)",
         "(memory i64 1)",
         "(memory 1) (memory 1)",
-        "(func $f (return_call $f))",
-        "(tag)",
+        "(func try catch_all end)",
         "(type (struct))",
         "(func (param (ref func)))",
         "(global i32 (i32.add (i32.const 1) (i32.const 2)))",
@@ -291,6 +290,38 @@ fn the_address_map_leads_back_to_the_instruction() {
     // Entry trampolines and padding belong to no instruction.
     assert_eq!(compiled.tables().wasm_offset_at(compiled.text().len() as u32 - 1), None);
     assert!(function.wasm_offset < offset && binary.len() as u32 > offset);
+}
+
+#[test]
+fn calls_in_try_table_have_their_clauses_innermost_first() {
+    let compiled = Compiled::new(
+        "(module (tag $a) (tag $b (param i32)) (func $callee)
+            (func
+                (call $callee)
+                (block $outer (block $inner (result i32 exnref)
+                    (try_table (catch_all $outer)
+                        (try_table (catch_ref $b $inner) (catch $a $outer) (catch $a $outer)
+                            (call $callee) (call $callee))
+                        (call $callee))
+                    (return)) (drop) (drop))
+                (call $callee)))",
+    );
+    let function = compiled.tables().function(DefinedFuncIndex(1)).unwrap().range();
+    let mut clauses = Vec::new();
+    for (return_address, call) in compiled.tables().handled_calls() {
+        let call = call.unwrap();
+        // A call with a 32-bit distance ends there.
+        assert_eq!(compiled.text()[return_address as usize - 5], 0xe8);
+        assert!(call.context_offset < call.frame_size, "{call:?}");
+        assert!(call.clauses().all(|clause| function.contains(&clause.landing_pad)), "{call:?}");
+        clauses.push(
+            call.clauses()
+                .map(|clause| (clause.tag.map(|tag| tag.0), clause.wants_reference))
+                .collect::<Vec<_>>(),
+        );
+    }
+    let inner = vec![(Some(1), true), (Some(0), false), (None, false)];
+    assert_eq!(clauses, [inner.clone(), inner, vec![(None, false)]]);
 }
 
 #[test]

@@ -152,6 +152,19 @@ impl Config {
         self
     }
 
+    /// Whether modules may have tags, `throw` and `try_table`, and references to exceptions; yes by default.
+    pub fn wasm_exceptions(&mut self, enable: bool) -> &mut Self {
+        self.compiler.features.set(Features::EXCEPTIONS, enable);
+        self
+    }
+
+    /// Whether modules may have `return_call` and `return_call_indirect`, which leave the function's frame before they call; yes by
+    /// default.
+    pub fn wasm_tail_call(&mut self, enable: bool) -> &mut Self {
+        self.compiler.features.set(Features::TAIL_CALL, enable);
+        self
+    }
+
     /// Whether several functions may be compiled at a time; yes by default. The result is the same.
     pub fn parallel_compilation(&mut self, parallel: bool) -> &mut Self {
         self.compile_tasks(if parallel { 0 } else { 1 })

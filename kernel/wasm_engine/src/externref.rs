@@ -1,4 +1,4 @@
-//! References to values of the host.
+//! References to values of the host, and to exceptions.
 //!
 //! The values live in the store, in numbered places. Compiled code only ever has the number. What the host holds is a
 //! [`Rooted`]: a place in a list of *roots*, which keeps the value alive as long as it is in the list: until the call
@@ -8,6 +8,7 @@
 //! running function has in a local variable it cannot see, so while a function of the store runs it frees nothing.
 
 use crate::error::{OutOfMemory, try_arc};
+use crate::exnref::Exn;
 use crate::store::{StoreId, StoreOpaque};
 use crate::{AsContext, AsContextMut, Result, StoreContext, StoreContextMut, bail};
 use alloc::boxed::Box;
@@ -46,8 +47,21 @@ impl<T> fmt::Debug for Rooted<T> {
 
 /// A value's place.
 enum Slot {
-    Free { next: Option<u32> },
-    Used { value: Box<dyn Any + Send + Sync>, marked: bool },
+    Free {
+        next: Option<u32>,
+    },
+    /// `next` is the next exception, by its handle, of which the fields are still to be marked, or 0.
+    Used {
+        object: Object,
+        marked: bool,
+        next: u32,
+    },
+}
+
+/// What a handle stands for.
+enum Object {
+    Extern(Box<dyn Any + Send + Sync>),
+    Exn(Exn),
 }
 
 /// The values and the roots of a store.
@@ -61,10 +75,17 @@ pub(crate) struct ExternTable {
     generation: u32,
     /// Handles that stay roots as long as an [`OwnedRooted`] exists.
     owned: Vec<(u32, Weak<()>)>,
+    /// The first exception that is marked but of which the fields are not, or 0.
+    to_trace: u32,
+    /// Bytes of all exceptions.
+    exception_bytes: usize,
 }
 
 /// How many values there may be before the next one looks for garbage first.
 const FIRST_COLLECTION: usize = 1024;
+
+/// How many bytes of exceptions a store may hold: 64 MiB. What a running function has caught cannot be found to be garbage.
+const MAX_EXCEPTION_BYTES: usize = 64 << 20;
 
 /// The handle of the value in a slot: 0 stands for null.
 fn handle(slot: usize) -> u32 {
@@ -72,8 +93,8 @@ fn handle(slot: usize) -> u32 {
 }
 
 impl ExternTable {
-    fn insert(&mut self, value: Box<dyn Any + Send + Sync>) -> Result<u32, OutOfMemory> {
-        let used = Slot::Used { value, marked: false };
+    fn insert(&mut self, object: Object) -> Result<u32, OutOfMemory> {
+        let used = Slot::Used { object, marked: false, next: 0 };
         let slot = match self.free {
             Some(slot) => {
                 let slot = slot as usize;
@@ -99,15 +120,40 @@ impl ExternTable {
 
     fn value(&self, handle: u32) -> &(dyn Any + Send + Sync) {
         match &self.slots[handle as usize - 1] {
-            Slot::Used { value, .. } => &**value,
-            Slot::Free { .. } => unreachable!("a root keeps its value alive"),
+            Slot::Used { object: Object::Extern(value), .. } => &**value,
+            _ => unreachable!("a root keeps its value alive, and is of its type"),
         }
     }
 
     fn value_mut(&mut self, handle: u32) -> &mut (dyn Any + Send + Sync) {
         match &mut self.slots[handle as usize - 1] {
-            Slot::Used { value, .. } => &mut **value,
-            Slot::Free { .. } => unreachable!("a root keeps its value alive"),
+            Slot::Used { object: Object::Extern(value), .. } => &mut **value,
+            _ => unreachable!("a root keeps its value alive, and is of its type"),
+        }
+    }
+
+    /// Takes an exception over.
+    ///
+    /// # Errors
+    /// Fails if there is no memory, or there are more than [`MAX_EXCEPTION_BYTES`] of them.
+    pub(crate) fn insert_exception(&mut self, exception: Exn) -> Result<u32> {
+        let bytes = self.exception_bytes + exception.bytes();
+        if bytes > MAX_EXCEPTION_BYTES {
+            bail!(
+                "the program holds {} MiB of exceptions that it caught with a reference; catch without, or return to the host now and then",
+                MAX_EXCEPTION_BYTES >> 20
+            );
+        }
+        let handle = self.insert(Object::Exn(exception))?;
+        self.exception_bytes = bytes;
+        Ok(handle)
+    }
+
+    /// The exception that a handle, which is not 0, stands for.
+    pub(crate) fn exception(&self, handle: u32) -> &Exn {
+        match &self.slots[handle as usize - 1] {
+            Slot::Used { object: Object::Exn(exception), .. } => exception,
+            _ => unreachable!("who has a reference keeps its exception alive"),
         }
     }
 
@@ -137,7 +183,7 @@ impl ExternTable {
     }
 
     /// Keeps a value alive that compiled code passed to the host.
-    fn root(&mut self, store: StoreId, handle: u32) -> Result<Rooted<ExternRef>, OutOfMemory> {
+    pub(crate) fn root<T>(&mut self, store: StoreId, handle: u32) -> Result<Rooted<T>, OutOfMemory> {
         let index = self.roots.len();
         self.roots.try_reserve(1).map_err(|_| OutOfMemory::new((index + 1) * size_of::<(u32, u32)>()))?;
         self.roots.push((handle, self.generation));
@@ -145,18 +191,41 @@ impl ExternTable {
     }
 
     /// The handle that a root stands for.
-    fn handle(&self, rooted: &Rooted<ExternRef>) -> Result<u32> {
+    fn handle<T>(&self, rooted: &Rooted<T>) -> Result<u32> {
         match self.roots.get(rooted.index as usize) {
             Some((handle, generation)) if *generation == rooted.generation => Ok(*handle),
             _ => bail!("attempted to use a garbage-collected object that has been unrooted"),
         }
     }
 
-    /// Marks a value as reachable. Ignores null.
+    /// Marks a value as reachable, and what it refers to at the latest in [`sweep`](Self::sweep). Ignores null.
     pub(crate) fn mark(&mut self, handle: u32) {
         let slot = handle.checked_sub(1).and_then(|slot| self.slots.get_mut(slot as usize));
-        if let Some(Slot::Used { marked, .. }) = slot {
+        if let Some(Slot::Used { marked: marked @ false, object, next }) = slot {
             *marked = true;
+            if let Object::Exn(_) = object {
+                // A list and not recursion: a chain of exceptions may be long.
+                (*next, self.to_trace) = (self.to_trace, handle);
+            }
+        }
+    }
+
+    /// Marks what exceptions that are marked refer to.
+    fn trace(&mut self) {
+        while let Some(slot) = self.to_trace.checked_sub(1) {
+            let Slot::Used { object: Object::Exn(exception), next, .. } = &mut self.slots[slot as usize]
+            else {
+                unreachable!("only exceptions are traced");
+            };
+            self.to_trace = *next;
+            for index in 0..exception.fields().len() {
+                let Slot::Used { object: Object::Exn(exception), .. } = &self.slots[slot as usize] else {
+                    unreachable!("nothing is freed meanwhile");
+                };
+                if let Some(handle) = exception.handle_in(index) {
+                    self.mark(handle);
+                }
+            }
         }
     }
 
@@ -184,11 +253,15 @@ impl ExternTable {
 
     /// Frees the values that are not marked, and removes the marks of the others.
     pub(crate) fn sweep(&mut self) {
+        self.trace();
         for index in 0..self.slots.len() {
             match &mut self.slots[index] {
                 Slot::Used { marked, .. } if *marked => *marked = false,
                 Slot::Used { .. } => {
                     self.used -= 1;
+                    if let Slot::Used { object: Object::Exn(exception), .. } = &self.slots[index] {
+                        self.exception_bytes -= exception.bytes();
+                    }
                     // In the list before its value is dropped, which may do anything.
                     let freed = core::mem::replace(&mut self.slots[index], Slot::Free { next: self.free });
                     self.free = Some(index as u32);
@@ -205,13 +278,13 @@ impl StoreOpaque {
     ///
     /// # Panics
     /// If it belongs to another.
-    pub(crate) fn externref_handle(&self, rooted: &Rooted<ExternRef>) -> Result<u32> {
+    pub(crate) fn handle_of<T>(&self, rooted: &Rooted<T>) -> Result<u32> {
         self.assert_owns(rooted.store);
         self.externs().handle(rooted)
     }
 
     /// A reference to what a handle stands for; `None` for null.
-    pub(crate) fn externref_from_handle(&mut self, handle: u32) -> Result<Option<Rooted<ExternRef>>> {
+    pub(crate) fn rooted_from_handle<T>(&mut self, handle: u32) -> Result<Option<Rooted<T>>> {
         if handle == 0 {
             return Ok(None);
         }
@@ -231,17 +304,50 @@ impl ExternRef {
             store.collect_garbage();
         }
         let value = crate::error::try_box(value)?;
-        let handle = store.externs_mut().insert(value)?;
+        let handle = store.externs_mut().insert(Object::Extern(value))?;
         let id = store.id();
         Ok(store.externs_mut().root(id, handle)?)
     }
 }
 
-impl Rooted<ExternRef> {
+impl<T> Rooted<T> {
     pub(crate) fn is_of(&self, store: &StoreOpaque) -> bool {
         store.owns(self.store)
     }
 
+    /// Whether both refer to the same value.
+    ///
+    /// # Errors
+    /// Fails if one was made in a call or [`RootScope`] that has ended.
+    pub fn ref_eq(store: impl AsContext, a: &Self, b: &Self) -> Result<bool> {
+        let store = store.as_context();
+        Ok(store.0.opaque().handle_of(a)? == store.0.opaque().handle_of(b)?)
+    }
+
+    /// A reference to the same value that lives as long as the program wants.
+    ///
+    /// # Errors
+    /// Fails if this one was made in a call or [`RootScope`] that has ended, or there is no memory.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub fn to_owned_rooted(&self, mut store: impl AsContextMut) -> Result<OwnedRooted<T>> {
+        let store = store.as_context_mut().0.opaque_mut();
+        let handle = store.handle_of(self)?;
+        let token = store.externs_mut().own(handle)?;
+        Ok(OwnedRooted { store: self.store, handle, token, _refers_to: PhantomData })
+    }
+
+    /// The number that stands for the value in compiled code.
+    ///
+    /// # Errors
+    /// Fails if the reference was made in a call or [`RootScope`] that has ended.
+    pub fn to_raw(&self, store: impl AsContext) -> Result<u32> {
+        store.as_context().0.opaque().handle_of(self)
+    }
+}
+
+impl Rooted<ExternRef> {
     /// The value.
     ///
     /// # Errors
@@ -254,7 +360,7 @@ impl Rooted<ExternRef> {
         store: impl Into<StoreContext<'a, T>>,
     ) -> Result<Option<&'a (dyn Any + Send + Sync)>> {
         let store = store.into().0.opaque();
-        let handle = store.externref_handle(self)?;
+        let handle = store.handle_of(self)?;
         Ok(Some(store.externs().value(handle)))
     }
 
@@ -270,39 +376,8 @@ impl Rooted<ExternRef> {
         store: impl Into<StoreContextMut<'a, T>>,
     ) -> Result<Option<&'a mut (dyn Any + Send + Sync)>> {
         let store = store.into().0.opaque_mut();
-        let handle = store.externref_handle(self)?;
+        let handle = store.handle_of(self)?;
         Ok(Some(store.externs_mut().value_mut(handle)))
-    }
-
-    /// Whether both refer to the same value.
-    ///
-    /// # Errors
-    /// Fails if one was made in a call or [`RootScope`] that has ended.
-    pub fn ref_eq(store: impl AsContext, a: &Self, b: &Self) -> Result<bool> {
-        let store = store.as_context();
-        Ok(store.0.opaque().externref_handle(a)? == store.0.opaque().externref_handle(b)?)
-    }
-
-    /// A reference to the same value that lives as long as the program wants.
-    ///
-    /// # Errors
-    /// Fails if this one was made in a call or [`RootScope`] that has ended, or there is no memory.
-    ///
-    /// # Panics
-    /// If it belongs to another store.
-    pub fn to_owned_rooted(&self, mut store: impl AsContextMut) -> Result<OwnedRooted<ExternRef>> {
-        let store = store.as_context_mut().0.opaque_mut();
-        let handle = store.externref_handle(self)?;
-        let token = store.externs_mut().own(handle)?;
-        Ok(OwnedRooted { store: self.store, handle, token, _refers_to: PhantomData })
-    }
-
-    /// The number that stands for the value in compiled code.
-    ///
-    /// # Errors
-    /// Fails if the reference was made in a call or [`RootScope`] that has ended.
-    pub fn to_raw(&self, store: impl AsContext) -> Result<u32> {
-        store.as_context().0.opaque().externref_handle(self)
     }
 }
 
@@ -327,12 +402,12 @@ impl<T> fmt::Debug for OwnedRooted<T> {
     }
 }
 
-impl OwnedRooted<ExternRef> {
+impl<T> OwnedRooted<T> {
     /// A reference to the same value that lives as long as the current call or [`RootScope`].
     ///
     /// # Panics
     /// If it belongs to another store, or there is no memory for a reference.
-    pub fn to_rooted(&self, mut store: impl AsContextMut) -> Rooted<ExternRef> {
+    pub fn to_rooted(&self, mut store: impl AsContextMut) -> Rooted<T> {
         let store = store.as_context_mut().0.opaque_mut();
         store.assert_owns(self.store);
         let id = store.id();

@@ -1,8 +1,8 @@
-//! What an instance offers and needs: functions, tables, memories, globals.
+//! What an instance offers and needs: functions, tables, memories, globals, tags.
 
 use crate::store::StoreOpaque;
 use crate::types::ExternType;
-use crate::{AsContext, Engine, Func, Global, Memory, SharedMemory, Table};
+use crate::{AsContext, Engine, Func, Global, Memory, SharedMemory, Table, Tag};
 
 /// Something that can be imported and exported.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub enum Extern {
     Memory(Memory),
     /// A linear memory that is shared.
     SharedMemory(SharedMemory),
+    /// A tag.
+    Tag(Tag),
 }
 
 macro_rules! conversions {
@@ -58,6 +60,7 @@ conversions! {
     into_table Table "table";
     into_memory Memory "linear memory of a store";
     into_shared_memory SharedMemory "shared memory";
+    into_tag Tag "tag";
 }
 
 impl Extern {
@@ -76,6 +79,7 @@ impl Extern {
             Extern::Table(table) => table.ty_in(store).into(),
             Extern::Memory(memory) => memory.ty_in(store).into(),
             Extern::SharedMemory(memory) => memory.ty().into(),
+            Extern::Tag(tag) => tag.ty_in(store).into(),
         }
     }
 
@@ -86,6 +90,7 @@ impl Extern {
             Extern::Global(global) => global.is_of(store),
             Extern::Table(table) => table.is_of(store),
             Extern::Memory(memory) => memory.is_of(store),
+            Extern::Tag(tag) => tag.is_of(store),
             Extern::SharedMemory(memory) => Engine::same(memory.engine(), store.engine()),
         }
     }

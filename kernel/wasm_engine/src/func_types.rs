@@ -1,5 +1,6 @@
 //! The Rust types that stand for WebAssembly's, alone and as lists: how they are checked, stored and loaded.
 
+use crate::exnref::ExnRef;
 use crate::externref::{ExternRef, Rooted};
 use crate::func::HostFunc;
 use crate::store::StoreOpaque;
@@ -137,7 +138,7 @@ unsafe impl WasmTy for Option<Rooted<ExternRef>> {
 
     fn store(self, store: &mut StoreOpaqueRef<'_>, slot: &mut MaybeUninit<ValRaw>) -> Result<()> {
         let handle = match self {
-            Some(value) => store.0.externref_handle(&value)?,
+            Some(value) => store.0.handle_of(&value)?,
             None => 0,
         };
         slot.write(ValRaw { externref: handle });
@@ -146,7 +147,7 @@ unsafe impl WasmTy for Option<Rooted<ExternRef>> {
 
     unsafe fn load(store: &mut StoreOpaqueRef<'_>, slot: &MaybeUninit<ValRaw>) -> Result<Self> {
         // SAFETY: the slot holds a handle of this store, by the caller.
-        store.0.externref_from_handle(unsafe { (*slot.as_ptr()).externref })
+        store.0.rooted_from_handle(unsafe { (*slot.as_ptr()).externref })
     }
 }
 
@@ -163,6 +164,44 @@ unsafe impl WasmTy for Rooted<ExternRef> {
     unsafe fn load(store: &mut StoreOpaqueRef<'_>, slot: &MaybeUninit<ValRaw>) -> Result<Self> {
         // SAFETY: by the caller.
         let value = unsafe { Option::<Rooted<ExternRef>>::load(store, slot)? };
+        Ok(value.expect("a value of a type without null is not null"))
+    }
+}
+
+// SAFETY: handle 0 stands for `None` on both sides, and others for exceptions of the store.
+unsafe impl WasmTy for Option<Rooted<ExnRef>> {
+    fn valtype() -> ValType {
+        ValType::EXNREF
+    }
+
+    fn store(self, store: &mut StoreOpaqueRef<'_>, slot: &mut MaybeUninit<ValRaw>) -> Result<()> {
+        let handle = match self {
+            Some(value) => store.0.handle_of(&value)?,
+            None => 0,
+        };
+        slot.write(ValRaw { exnref: handle });
+        Ok(())
+    }
+
+    unsafe fn load(store: &mut StoreOpaqueRef<'_>, slot: &MaybeUninit<ValRaw>) -> Result<Self> {
+        // SAFETY: the slot holds a handle of this store, by the caller.
+        store.0.rooted_from_handle(unsafe { (*slot.as_ptr()).exnref })
+    }
+}
+
+// SAFETY: as for `Option<Rooted<ExnRef>>`, without null.
+unsafe impl WasmTy for Rooted<ExnRef> {
+    fn valtype() -> ValType {
+        ValType::Ref(RefType::new(false, HeapType::Exn))
+    }
+
+    fn store(self, store: &mut StoreOpaqueRef<'_>, slot: &mut MaybeUninit<ValRaw>) -> Result<()> {
+        Some(self).store(store, slot)
+    }
+
+    unsafe fn load(store: &mut StoreOpaqueRef<'_>, slot: &MaybeUninit<ValRaw>) -> Result<Self> {
+        // SAFETY: by the caller.
+        let value = unsafe { Option::<Rooted<ExnRef>>::load(store, slot)? };
         Ok(value.expect("a value of a type without null is not null"))
     }
 }

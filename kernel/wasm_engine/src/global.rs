@@ -31,9 +31,9 @@ impl Global {
         let store = store.as_context_mut().0.opaque_mut();
         val.ensure_matches(ty.content())
             .context("type mismatch: initial value provided does not match the type of this global")?;
-        let is_externref = ty.content().as_ref().is_some_and(|ty| ty.heap_type().is_extern());
+        let is_handle = ty.content().as_ref().is_some_and(|ty| ty.to_artifact().heap_type.is_handle());
         let raw = val.to_raw_in(store)?;
-        let definition = store.add_global(raw, is_externref)?;
+        let definition = store.add_global(raw, is_handle)?;
         Ok(Self::from_parts(store, definition, ty.to_artifact()))
     }
 

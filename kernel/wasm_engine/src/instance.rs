@@ -9,7 +9,7 @@ use crate::types::ExternType;
 use crate::vm::{Imports, InstanceBox, InstancePtr};
 use crate::{
     AsContextMut, Engine, Func, Global, Memory, MemoryType, Module, ModuleExport, OutOfMemory, Result,
-    SharedMemory, Table, TypedFunc, bail, error::Context, trap,
+    SharedMemory, Table, Tag, TypedFunc, bail, error::Context, trap,
 };
 use alloc::format;
 use alloc::string::String;
@@ -59,6 +59,7 @@ unsafe fn export(store: &StoreOpaque, instance: InstancePtr, entity: EntityIndex
                 let ty = ty.expect("validation made sure that exports exist");
                 Global::from_parts(store, instance.global(index), ty).into()
             }
+            EntityIndex::Tag(index) => Tag::from_parts(store, instance.tag(index)).into(),
             other => unreachable!("no artifact of this version has a {other:?}"),
         }
     }
@@ -193,6 +194,10 @@ fn check_type(want: &ExternType, have: &ExternType) -> Result<()> {
             }
             check_size("memory", (have.minimum(), have.maximum()), (want.minimum(), want.maximum()))
         }
+        (ExternType::Tag(want), ExternType::Tag(have)) if want == have => Ok(()),
+        (ExternType::Tag(want), ExternType::Tag(have)) => {
+            bail!("tag types incompatible: expected type `{}`, found type `{}`", want.ty(), have.ty())
+        }
         _ => bail!("types incompatible: expected a {}, found a {}", want.describe(), have.describe()),
     }
 }
@@ -229,6 +234,7 @@ impl ImportsBuilder {
                 add(&mut self.0.memories, store.use_shared_memory(memory.handle())?)
             }
             Extern::Global(global) => add(&mut self.0.globals, global.address(store)),
+            Extern::Tag(tag) => add(&mut self.0.tags, tag.address(store)),
         }
     }
 }
@@ -411,6 +417,14 @@ impl Instance {
     /// If it belongs to another store.
     pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
         self.get_export(store, name)?.into_global()
+    }
+
+    /// Its exported tag `name`, if there is one.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub fn get_tag(&self, store: impl AsContextMut, name: &str) -> Option<Tag> {
+        self.get_export(store, name)?.into_tag()
     }
 }
 

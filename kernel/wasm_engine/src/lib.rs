@@ -5,12 +5,13 @@
 //!
 //! ```text
 //! Engine ─┬─ Module ──── InstancePre ─┐
-//!         ├─ Linker<T> ───────────────┴─> Instance ──> Func, Memory, Table, Global
+//!         ├─ Linker<T> ───────────────┴─> Instance ──> Func, Memory, Table, Global, Tag
 //!         ├─ Store<T> ── owns all of these
 //!         └─ SharedMemory, which belongs to no store
 //! ```
 //!
-//! WebAssembly 2.0, and threads: atomic instructions and shared memories (a thread is a task of the embedding program).
+//! WebAssembly 2.0; threads: atomic instructions and shared memories (a thread is a task of the embedding program); and the
+//! exceptions and tail calls of 3.0.
 //! It compiles `.wasm` and `.wat`, and loads what was compiled to a `.cwasm` before. The compiler is no part of it: in the
 //! kernel it is loaded when it is first needed; elsewhere a program with the feature `compiler` is linked with it.
 //!
@@ -18,6 +19,7 @@
 //! - [`vm`](self) (private) holds what compiled code sees: contexts, memories, tables, and the functions it calls.
 //! - `trap` is the way into compiled code and all ways out of it. A trap is a jump, made by the trap handler, to the
 //!   trampoline by which the host entered; an error that a host function returns takes the same way; a panic unwinds.
+//! - `exception` throws: an exception is a jump to the landing pad of the innermost handler, or else an error of that kind.
 //! - What it asks of the operating system it asks [`wasm_platform`]; this crate itself knows none.
 //!
 //! # Invariants
@@ -43,6 +45,8 @@ mod compile;
 mod config;
 mod debug_info;
 mod engine;
+mod exception;
+mod exnref;
 mod externs;
 mod func;
 mod func_types;
@@ -57,6 +61,7 @@ mod module;
 mod shared_memory;
 mod store;
 mod table;
+mod tag;
 mod trap;
 mod trust;
 mod type_registry;
@@ -72,6 +77,8 @@ pub use compile::OptLevel;
 pub use config::{Config, WasmBacktraceDetails};
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{Error, OutOfMemory, Result};
+pub use exception::ThrownException;
+pub use exnref::{ExnRef, ExnRefPre};
 pub use externref::{ExternRef, OwnedRooted, RootScope, Rooted};
 pub use externs::{Export, Extern};
 pub use func::{Caller, Func, TypedFunc};
@@ -89,10 +96,11 @@ pub use module::{FilePath, Module, ModuleExport, read_file};
 pub use shared_memory::SharedMemory;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, StoreInner};
 pub use table::Table;
+pub use tag::Tag;
 pub use trust::{read_signing_key, read_trusted_keys, system_signing_key, system_trusted_keys};
 pub use types::{
-    ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType, MemoryTypeBuilder,
-    Mutability, RefType, TableType, ValType,
+    ExnType, ExportType, ExternType, FieldType, FuncType, GlobalType, HeapType, ImportType, MemoryType,
+    MemoryTypeBuilder, Mutability, RefType, StorageType, TableType, TagType, ValType,
 };
 pub use v128::V128;
 pub use values::{Ref, Val};

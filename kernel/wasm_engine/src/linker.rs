@@ -7,7 +7,8 @@ use crate::instance::{Definition, UnknownImportError};
 use crate::types::ExternType;
 use crate::{
     AsContext, AsContextMut, Caller, Engine, Extern, Func, FuncType, Global, ImportType, Instance,
-    InstancePre, Memory, Module, Ref, Result, SharedMemory, Table, Val, bail, error::Context, format_err,
+    InstancePre, Memory, Module, Ref, Result, SharedMemory, Table, Tag, Val, bail, error::Context,
+    format_err,
 };
 use alloc::boxed::Box;
 use alloc::format;
@@ -296,6 +297,7 @@ impl<T: 'static> Linker<T> {
                     let value = Ref::null(ty.element().heap_type());
                     Table::new(&mut store, ty, value)?.into()
                 }
+                ExternType::Tag(ty) => Tag::new(&mut store, &ty)?.into(),
                 ExternType::Memory(ty) if ty.is_shared() => SharedMemory::new(&self.engine, ty)?.into(),
                 ExternType::Memory(ty) => Memory::new(&mut store, ty)?.into(),
             };

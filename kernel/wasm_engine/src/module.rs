@@ -3,7 +3,7 @@
 use crate::error::{OutOfMemory, try_arc};
 use crate::type_registry::RegisteredType;
 use crate::types::{
-    ExportType, ExternType, FuncType, GlobalType, ImportType, MemoryType, TableType, ValType,
+    ExportType, ExternType, FuncType, GlobalType, ImportType, MemoryType, TableType, TagType, ValType,
 };
 use crate::{Engine, Result, format_err};
 use alloc::format;
@@ -236,6 +236,7 @@ impl Module {
             EntityType::Table(ty) => TableType::from_artifact(ty).into(),
             EntityType::Memory(ty) => MemoryType::from_artifact(ty).into(),
             EntityType::Global(ty) => GlobalType::from_artifact(ty).into(),
+            EntityType::Tag(index) => TagType::new(FuncType(self.0.types[index.index()].clone())).into(),
             other => unreachable!("no artifact of this version has a {other:?}"),
         }
     }

@@ -7,7 +7,7 @@ use crate::interrupt;
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
 use crate::metering::{EpochCallback, UpdateDeadline, update_of};
 use crate::vm::{InstanceBox, InstancePtr, MemoryInst, SharedHandle, TableInst};
-use crate::{Engine, Error, Module, ResourceLimiter, Result, bail};
+use crate::{Engine, Error, ExnRef, Module, ResourceLimiter, Result, Rooted, TagType, bail};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -19,7 +19,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use wasm_artifact::Trap;
 use wasm_artifact::types::WASM_PAGE_SIZE;
-use wasm_artifact::vmctx::{VMFuncRef, VMGlobalDefinition, VMStoreContext, ValRaw};
+use wasm_artifact::vmctx::{VMFuncRef, VMGlobalDefinition, VMStoreContext, VMTagDefinition, ValRaw};
 use wasm_unwind::{Code, Frames};
 
 /// Tells stores apart. Never used twice.
@@ -89,6 +89,11 @@ pub(crate) struct StoreOpaque {
     kept_alive: Vec<Arc<dyn Any + Send + Sync>>,
     externs: ExternTable,
     pending: Option<Error>,
+    host_tags: Vec<Box<HostTag>>,
+    /// The fields of the exception that was thrown last; kept for its memory.
+    pub(crate) thrown_fields: Vec<ValRaw>,
+    /// The handle of the exception that is on its way through the host, or 0.
+    pub(crate) pending_exception: u32,
     frames: Frames,
     memories: usize,
     tables: usize,
@@ -103,7 +108,14 @@ struct StoreFunc {
 /// A global that the host made.
 struct HostGlobal {
     definition: VMGlobalDefinition,
-    is_externref: bool,
+    is_handle: bool,
+}
+
+/// A tag that the host made.
+struct HostTag {
+    definition: VMTagDefinition,
+    /// Keeps the type's number.
+    _ty: TagType,
 }
 
 // SAFETY: the pointers in it lead to what the store owns, and nobody else has access to that except through the store.
@@ -150,6 +162,9 @@ impl<T: 'static> Store<T> {
             kept_alive: Vec::new(),
             externs: ExternTable::default(),
             pending: None,
+            host_tags: Vec::new(),
+            thrown_fields: Vec::new(),
+            pending_exception: 0,
             frames: Frames::with_limit(frames)?,
             memories: 0,
             tables: 0,
@@ -200,6 +215,30 @@ impl<T: 'static> Store<T> {
     /// of the store is running.
     pub fn gc(&mut self) {
         self.inner.opaque.collect_garbage();
+    }
+
+    /// Makes `exception` the pending one and returns the error by which a host function throws it.
+    ///
+    /// # Errors
+    /// Always, with a [`ThrownException`](crate::ThrownException); or if `exception` was made in a call or scope that has ended.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
+        self.inner.opaque.throw(&exception)
+    }
+
+    /// The exception that came to the host, or that it was about to throw, which then is pending no longer.
+    ///
+    /// # Panics
+    /// If there is no memory for a reference.
+    pub fn take_pending_exception(&mut self) -> Option<Rooted<ExnRef>> {
+        self.inner.opaque.take_pending_exception()
+    }
+
+    /// Whether there is one.
+    pub fn has_pending_exception(&self) -> bool {
+        self.inner.opaque.pending_exception != 0
     }
 }
 
@@ -289,6 +328,10 @@ impl StoreOpaque {
         self.pending = Some(self.with_host_backtrace(error));
     }
 
+    pub(crate) fn pending(&self) -> Option<&Error> {
+        self.pending.as_ref()
+    }
+
     pub(crate) fn take_pending(&mut self) -> Option<Error> {
         self.pending.take()
     }
@@ -312,9 +355,10 @@ impl StoreOpaque {
             return;
         }
         self.externs.mark_roots();
+        self.externs.mark(self.pending_exception);
         let externs = &mut self.externs;
         let mut mark_table = |table: &TableInst| {
-            if table.holds_externrefs() {
+            if table.holds_handles() {
                 table.elements().iter().for_each(|element| externs.mark(*element as u32));
             }
         };
@@ -327,10 +371,10 @@ impl StoreOpaque {
         }
         for instance in &self.instances {
             // SAFETY: as above.
-            unsafe { instance.as_ptr().externrefs_in_globals(|handle| self.externs.mark(handle)) };
+            unsafe { instance.as_ptr().handles_in_globals(|handle| self.externs.mark(handle)) };
         }
         for global in &self.host_globals {
-            if global.is_externref {
+            if global.is_handle {
                 // SAFETY: a global's bytes are initialised, and none of the store's code runs.
                 let value = unsafe { *global.definition.storage.get().cast::<ValRaw>() };
                 // SAFETY: any bytes are a handle.
@@ -460,14 +504,24 @@ impl StoreOpaque {
     pub(crate) fn add_global(
         &mut self,
         value: ValRaw,
-        is_externref: bool,
+        is_handle: bool,
     ) -> Result<NonNull<VMGlobalDefinition>> {
         self.host_globals.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<usize>()))?;
         // SAFETY: raw values are made from zero bytes, so all are initialised.
         let storage = unsafe { value.bytes }.into();
-        let mut global = try_box(HostGlobal { definition: VMGlobalDefinition { storage }, is_externref })?;
+        let mut global = try_box(HostGlobal { definition: VMGlobalDefinition { storage }, is_handle })?;
         let address = NonNull::from(&mut global.definition);
         self.host_globals.push(global);
+        Ok(address)
+    }
+
+    /// Makes a tag for the host.
+    pub(crate) fn add_tag(&mut self, ty: &TagType) -> Result<NonNull<VMTagDefinition>> {
+        self.host_tags.try_reserve(1).map_err(|_| OutOfMemory::new(size_of::<usize>()))?;
+        let definition = VMTagDefinition { type_index: ty.ty().0.index(), reserved: 0 };
+        let mut tag = try_box(HostTag { definition, _ty: ty.clone() })?;
+        let address = NonNull::from(&mut tag.definition);
+        self.host_tags.push(tag);
         Ok(address)
     }
 
@@ -672,6 +726,30 @@ impl<T> StoreContextMut<'_, T> {
     /// See [`Store::gc`].
     pub fn gc(&mut self) {
         self.0.opaque.collect_garbage();
+    }
+
+    /// See [`Store::throw`].
+    ///
+    /// # Errors
+    /// As that.
+    ///
+    /// # Panics
+    /// As that.
+    pub fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
+        self.0.opaque.throw(&exception)
+    }
+
+    /// See [`Store::take_pending_exception`].
+    ///
+    /// # Panics
+    /// As that.
+    pub fn take_pending_exception(&mut self) -> Option<Rooted<ExnRef>> {
+        self.0.opaque.take_pending_exception()
+    }
+
+    /// See [`Store::has_pending_exception`].
+    pub fn has_pending_exception(&self) -> bool {
+        self.0.opaque.pending_exception != 0
     }
 }
 

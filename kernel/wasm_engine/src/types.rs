@@ -32,6 +32,10 @@ pub enum HeapType {
     Extern,
     /// A function of any type.
     Func,
+    /// An exception.
+    Exn,
+    /// No exception: what null alone refers to.
+    NoExn,
 }
 
 impl HeapType {
@@ -45,9 +49,19 @@ impl HeapType {
         *self == Self::Func
     }
 
+    /// Whether it is [`Exn`](Self::Exn).
+    pub fn is_exn(&self) -> bool {
+        *self == Self::Exn
+    }
+
+    /// Whether it is [`NoExn`](Self::NoExn).
+    pub fn is_no_exn(&self) -> bool {
+        *self == Self::NoExn
+    }
+
     /// Whether every value of this type is one of `other`.
     pub fn matches(&self, other: &HeapType) -> bool {
-        self == other
+        self == other || (self.is_no_exn() && other.is_exn())
     }
 }
 
@@ -56,6 +70,8 @@ impl Display for HeapType {
         f.write_str(match self {
             Self::Extern => "extern",
             Self::Func => "func",
+            Self::Exn => "exn",
+            Self::NoExn => "noexn",
         })
     }
 }
@@ -72,6 +88,11 @@ impl RefType {
     pub const EXTERNREF: Self = Self { is_nullable: true, heap_type: HeapType::Extern };
     /// `funcref`: a function, or null.
     pub const FUNCREF: Self = Self { is_nullable: true, heap_type: HeapType::Func };
+
+    /// `exnref`: an exception, or null.
+    pub const EXNREF: Self = Self { is_nullable: true, heap_type: HeapType::Exn };
+    /// `nullexnref`: null.
+    pub const NULLEXNREF: Self = Self { is_nullable: true, heap_type: HeapType::NoExn };
 
     /// A reference to `heap_type`, which may be null if `is_nullable`.
     pub fn new(is_nullable: bool, heap_type: HeapType) -> Self {
@@ -96,6 +117,9 @@ impl RefType {
 
 impl Display for RefType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NULLEXNREF {
+            return f.write_str("nullexnref");
+        }
         if self.is_nullable {
             return write!(f, "{}ref", self.heap_type);
         }
@@ -125,6 +149,10 @@ impl ValType {
     pub const EXTERNREF: Self = Self::Ref(RefType::EXTERNREF);
     /// `funcref`.
     pub const FUNCREF: Self = Self::Ref(RefType::FUNCREF);
+    /// `exnref`.
+    pub const EXNREF: Self = Self::Ref(RefType::EXNREF);
+    /// `nullexnref`.
+    pub const NULLEXNREF: Self = Self::Ref(RefType::NULLEXNREF);
 
     /// Whether it is a number; a vector is none.
     pub fn is_num(&self) -> bool {
@@ -315,6 +343,130 @@ impl fmt::Debug for FuncType {
     }
 }
 
+/// The type of a tag: that of functions whose parameters are the fields of its exceptions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TagType {
+    ty: FuncType,
+}
+
+impl TagType {
+    /// A tag with the parameters of `ty` as the fields of its exceptions.
+    pub fn new(ty: FuncType) -> TagType {
+        TagType { ty }
+    }
+
+    /// The function type.
+    pub fn ty(&self) -> &FuncType {
+        &self.ty
+    }
+
+    /// Makes a tag of this type.
+    ///
+    /// # Errors
+    /// As [`Tag::new`](crate::Tag::new).
+    pub fn default_value(&self, store: impl crate::AsContextMut) -> Result<crate::Tag> {
+        crate::Tag::new(store, self)
+    }
+}
+
+/// What a field of an exception holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StorageType {
+    /// A value of this type.
+    ValType(ValType),
+}
+
+impl StorageType {
+    /// The type of the value, if it is one of WebAssembly's types of values.
+    pub fn as_val_type(&self) -> Option<&ValType> {
+        let Self::ValType(ty) = self;
+        Some(ty)
+    }
+
+    /// The type of the value.
+    pub fn unwrap_val_type(&self) -> &ValType {
+        let Self::ValType(ty) = self;
+        ty
+    }
+}
+
+/// The type of a field of an exception.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FieldType {
+    mutability: Mutability,
+    element_type: StorageType,
+}
+
+impl FieldType {
+    /// A field that holds this.
+    pub fn new(mutability: Mutability, element_type: StorageType) -> Self {
+        Self { mutability, element_type }
+    }
+
+    /// Whether it can change.
+    pub fn mutability(&self) -> Mutability {
+        self.mutability
+    }
+
+    /// What it holds.
+    pub fn element_type(&self) -> &StorageType {
+        &self.element_type
+    }
+}
+
+/// The type of exceptions of a tag: what fields they have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExnType {
+    pub(crate) ty: FuncType,
+}
+
+impl ExnType {
+    /// Exceptions with these fields.
+    ///
+    /// # Errors
+    /// Fails if there is no memory for the type.
+    pub fn new(engine: &Engine, fields: impl IntoIterator<Item = ValType>) -> Result<ExnType> {
+        Ok(ExnType { ty: FuncType::try_new(engine, fields, [])? })
+    }
+
+    /// The exceptions of tags of this type.
+    ///
+    /// # Errors
+    /// Fails if the tag's type has results.
+    pub fn from_tag_type(tag: &TagType) -> Result<ExnType> {
+        if tag.ty().results().len() > 0 {
+            bail!("the type of a tag has no results");
+        }
+        Ok(ExnType { ty: tag.ty().clone() })
+    }
+
+    /// The type of the tags of such exceptions.
+    pub fn tag_type(&self) -> TagType {
+        TagType { ty: self.ty.clone() }
+    }
+
+    /// The engine that the type belongs to.
+    pub fn engine(&self) -> &Engine {
+        self.ty.engine()
+    }
+
+    /// Type of the `i`th field, if there is one.
+    pub fn field(&self, i: usize) -> Option<FieldType> {
+        self.fields().nth(i)
+    }
+
+    /// Types of the fields.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = FieldType> + '_ {
+        self.ty.params().map(|ty| FieldType::new(Mutability::Const, StorageType::ValType(ty)))
+    }
+
+    /// Whether exceptions of this type are of type `other`.
+    pub fn matches(&self, other: &ExnType) -> bool {
+        self.ty.matches(&other.ty)
+    }
+}
+
 /// The type of a global.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GlobalType {
@@ -502,6 +654,8 @@ pub enum ExternType {
     Table(TableType),
     /// A linear memory.
     Memory(MemoryType),
+    /// A tag.
+    Tag(TagType),
 }
 
 macro_rules! accessors {
@@ -527,15 +681,17 @@ impl ExternType {
         global unwrap_global Global GlobalType;
         table unwrap_table Table TableType;
         memory unwrap_memory Memory MemoryType;
+        tag unwrap_tag Tag TagType;
     }
 
-    /// "function", "global", "table" or "memory", with its article left to the caller.
+    /// "func", "global", "table", "memory" or "tag", with its article left to the caller.
     pub(crate) fn describe(&self) -> &'static str {
         match self {
             Self::Func(_) => "func",
             Self::Global(_) => "global",
             Self::Table(_) => "table",
             Self::Memory(_) => "memory",
+            Self::Tag(_) => "tag",
         }
     }
 }
@@ -555,6 +711,7 @@ from_extern_types! {
     Global GlobalType;
     Table TableType;
     Memory MemoryType;
+    Tag TagType;
 }
 
 /// Something that a module needs to be instantiated.
@@ -626,6 +783,8 @@ mod from_artifact {
         fn from_artifact(ty: types::HeapType) -> Self {
             match ty {
                 types::HeapType::Extern => Self::Extern,
+                types::HeapType::Exn => Self::Exn,
+                types::HeapType::NoExn => Self::NoExn,
                 // The only other one that this version of the engine accepts artifacts with.
                 _ => Self::Func,
             }
@@ -635,6 +794,8 @@ mod from_artifact {
             match self {
                 Self::Extern => types::HeapType::Extern,
                 Self::Func => types::HeapType::Func,
+                Self::Exn => types::HeapType::Exn,
+                Self::NoExn => types::HeapType::NoExn,
             }
         }
     }

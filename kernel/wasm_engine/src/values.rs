@@ -1,5 +1,6 @@
 //! Values of which the type is known at run time only.
 
+use crate::exnref::ExnRef;
 use crate::externref::{ExternRef, Rooted};
 use crate::store::StoreOpaque;
 use crate::{AsContext, AsContextMut, Func, HeapType, RefType, Result, V128, ValType, bail};
@@ -25,6 +26,8 @@ pub enum Val {
     FuncRef(Option<Func>),
     /// A value of the host or null.
     ExternRef(Option<Rooted<ExternRef>>),
+    /// An exception or null.
+    ExnRef(Option<Rooted<ExnRef>>),
 }
 
 macro_rules! val_accessors {
@@ -105,11 +108,28 @@ impl Val {
         self.unwrap_extern_ref()
     }
 
+    /// The exception or null, if it is a reference to one.
+    pub fn exnref(&self) -> Option<Option<&Rooted<ExnRef>>> {
+        match self {
+            Val::ExnRef(value) => Some(value.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The exception or null.
+    ///
+    /// # Panics
+    /// Unless it is a reference to one.
+    pub fn unwrap_exnref(&self) -> Option<&Rooted<ExnRef>> {
+        self.exnref().expect("expected an exnref")
+    }
+
     /// The reference, if it is one.
     pub fn ref_(self) -> Option<Ref> {
         match self {
             Val::FuncRef(func) => Some(Ref::Func(func)),
             Val::ExternRef(value) => Some(Ref::Extern(value)),
+            Val::ExnRef(value) => Some(Ref::Exn(value)),
             _ => None,
         }
     }
@@ -160,6 +180,8 @@ impl Val {
             Val::V128(_) => ValType::V128,
             Val::FuncRef(func) => ValType::Ref(RefType::new(func.is_none(), HeapType::Func)),
             Val::ExternRef(value) => ValType::Ref(RefType::new(value.is_none(), HeapType::Extern)),
+            Val::ExnRef(Some(_)) => ValType::Ref(RefType::new(false, HeapType::Exn)),
+            Val::ExnRef(None) => ValType::NULLEXNREF,
         }
     }
 
@@ -203,8 +225,10 @@ impl Val {
             Val::FuncRef(Some(func)) if !func.is_of(store) => bail!("{CROSS_STORE}"),
             Val::FuncRef(func) => raw.funcref = Func::option_to_raw(func, store),
             Val::ExternRef(Some(value)) if !value.is_of(store) => bail!("{CROSS_STORE}"),
-            Val::ExternRef(Some(value)) => raw.externref = store.externref_handle(&value)?,
-            Val::ExternRef(None) => {}
+            Val::ExternRef(Some(value)) => raw.externref = store.handle_of(&value)?,
+            Val::ExnRef(Some(value)) if !value.is_of(store) => bail!("{CROSS_STORE}"),
+            Val::ExnRef(Some(value)) => raw.exnref = store.handle_of(&value)?,
+            Val::ExternRef(None) | Val::ExnRef(None) => {}
         }
         Ok(raw)
     }
@@ -234,7 +258,10 @@ impl Val {
                 ValType::Ref(ty) if ty.heap_type().is_func() => {
                     Val::FuncRef(Func::option_from_raw(store, raw.funcref))
                 }
-                ValType::Ref(_) => Val::ExternRef(store.externref_from_handle(raw.externref)?),
+                ValType::Ref(ty) if ty.heap_type().is_extern() => {
+                    Val::ExternRef(store.rooted_from_handle(raw.externref)?)
+                }
+                ValType::Ref(_) => Val::ExnRef(store.rooted_from_handle(raw.exnref)?),
             })
         }
     }
@@ -300,11 +327,24 @@ impl From<Option<Rooted<ExternRef>>> for Val {
     }
 }
 
+impl From<Rooted<ExnRef>> for Val {
+    fn from(value: Rooted<ExnRef>) -> Self {
+        Val::ExnRef(Some(value))
+    }
+}
+
+impl From<Option<Rooted<ExnRef>>> for Val {
+    fn from(value: Option<Rooted<ExnRef>>) -> Self {
+        Val::ExnRef(value)
+    }
+}
+
 impl From<Ref> for Val {
     fn from(value: Ref) -> Self {
         match value {
             Ref::Func(func) => Val::FuncRef(func),
             Ref::Extern(value) => Val::ExternRef(value),
+            Ref::Exn(value) => Val::ExnRef(value),
         }
     }
 }
@@ -316,6 +356,8 @@ pub enum Ref {
     Func(Option<Func>),
     /// A value of the host or null.
     Extern(Option<Rooted<ExternRef>>),
+    /// An exception or null.
+    Exn(Option<Rooted<ExnRef>>),
 }
 
 impl Ref {
@@ -324,12 +366,13 @@ impl Ref {
         match heap_type {
             HeapType::Func => Ref::Func(None),
             HeapType::Extern => Ref::Extern(None),
+            HeapType::Exn | HeapType::NoExn => Ref::Exn(None),
         }
     }
 
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
-        matches!(self, Ref::Func(None) | Ref::Extern(None))
+        matches!(self, Ref::Func(None) | Ref::Extern(None) | Ref::Exn(None))
     }
 
     /// Whether it is not null.
@@ -351,7 +394,7 @@ impl Ref {
     pub fn as_func(&self) -> Option<Option<&Func>> {
         match self {
             Ref::Func(func) => Some(func.as_ref()),
-            Ref::Extern(_) => None,
+            Ref::Extern(_) | Ref::Exn(_) => None,
         }
     }
 
@@ -367,7 +410,7 @@ impl Ref {
     pub fn as_extern(&self) -> Option<Option<&Rooted<ExternRef>>> {
         match self {
             Ref::Extern(value) => Some(value.as_ref()),
-            Ref::Func(_) => None,
+            Ref::Func(_) | Ref::Exn(_) => None,
         }
     }
 
@@ -377,6 +420,27 @@ impl Ref {
     /// Unless it is a reference to one.
     pub fn unwrap_extern(&self) -> Option<&Rooted<ExternRef>> {
         self.as_extern().expect("Ref::unwrap_extern on non-extern reference")
+    }
+
+    /// Whether it is a reference to an exception.
+    pub fn is_exn(&self) -> bool {
+        matches!(self, Ref::Exn(_))
+    }
+
+    /// The exception or null, if it is a reference to one.
+    pub fn as_exn(&self) -> Option<Option<&Rooted<ExnRef>>> {
+        match self {
+            Ref::Exn(value) => Some(value.as_ref()),
+            Ref::Func(_) | Ref::Extern(_) => None,
+        }
+    }
+
+    /// The exception or null.
+    ///
+    /// # Panics
+    /// Unless it is a reference to one.
+    pub fn unwrap_exn(&self) -> Option<&Rooted<ExnRef>> {
+        self.as_exn().expect("Ref::unwrap_exn on non-exn reference")
     }
 
     /// As an element of a table of `ty`, in compiled code's representation.
@@ -420,5 +484,17 @@ impl From<Rooted<ExternRef>> for Ref {
 impl From<Option<Rooted<ExternRef>>> for Ref {
     fn from(value: Option<Rooted<ExternRef>>) -> Self {
         Ref::Extern(value)
+    }
+}
+
+impl From<Rooted<ExnRef>> for Ref {
+    fn from(value: Rooted<ExnRef>) -> Self {
+        Ref::Exn(Some(value))
+    }
+}
+
+impl From<Option<Rooted<ExnRef>>> for Ref {
+    fn from(value: Option<Rooted<ExnRef>>) -> Self {
+        Ref::Exn(value)
     }
 }

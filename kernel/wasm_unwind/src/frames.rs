@@ -1,6 +1,7 @@
 //! The frames of a stack on which compiled code and the host call each other.
 
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 use core::ptr;
 use wasm_artifact::vmctx::VMStoreContext;
 use wasm_platform::PlatformError;
@@ -212,6 +213,31 @@ impl Frames {
             }
             fp = caller_fp;
         }
+    }
+}
+
+/// Visits the frames of compiled code of an activation that has called the host, innermost first, until `visit` breaks: with the
+/// address to which the frame's call returns, and its frame pointer. Neither allocates nor locks.
+///
+/// # Safety
+/// The registers must be those of an activation that has called the host and waits for it.
+pub unsafe fn visit_frames<B>(
+    registers: &EntryRegisters,
+    mut visit: impl FnMut(usize, usize) -> ControlFlow<B>,
+) -> Option<B> {
+    let mut fp = registers.exit_fp;
+    loop {
+        // SAFETY: the frame of compiled code, or of a trampoline, begins with the caller's frame pointer, above which is
+        // the return address.
+        let [caller_fp, return_address] = unsafe { *(fp as *const [usize; 2]) };
+        // As in `Frames::follow`.
+        if caller_fp == registers.entry_fp || caller_fp <= fp {
+            return None;
+        }
+        if let ControlFlow::Break(found) = visit(return_address, caller_fp) {
+            return Some(found);
+        }
+        fp = caller_fp;
     }
 }
 

@@ -26,7 +26,7 @@ use wasm_platform::{CodeImage, PlatformError, UnwindRegistration};
 mod frames;
 mod registry;
 
-pub use frames::{FrameKind, Frames, MAX_OTHER_FRAMES, RawFrame};
+pub use frames::{FrameKind, Frames, MAX_OTHER_FRAMES, RawFrame, visit_frames};
 pub use registry::{registered, with_code};
 
 /// Code in memory and the tables that describe it.

@@ -19,6 +19,7 @@ fn artifact() -> Vec<u8> {
         eh_frame_hdr: &[],
         traps: &wasm_artifact::side_table::encode(&[(1, Trap::UnreachableCodeReached as u32)]),
         address_map: &wasm_artifact::side_table::encode(&[]),
+        handlers: &wasm_artifact::handlers::encode(&[]),
         functions: &wasm_artifact::tables::encode_functions(&[], &[]),
         names: &wasm_artifact::tables::encode_names(&[]),
         debug_info: &[],

@@ -174,7 +174,16 @@ impl<'t, 'a> Runner<'t, 'a> {
             | WastDirective::AssertMalformedCustom { module, message, .. } => {
                 self.expect_refusal(module, message)?
             }
-            WastDirective::AssertException { .. } => bail!("assert_exception needs exceptions"),
+            WastDirective::AssertException { exec, .. } => {
+                match self.execute(exec)? {
+                    Ok(results) => bail!("expected an exception, got {}", values::show_all(&results)),
+                    Err(error) => {
+                        ensure!(error.is::<ThrownException>(), "expected an exception, got: {error:#}")
+                    }
+                }
+                let exception = self.store.take_pending_exception();
+                ensure!(exception.is_some(), "the exception is not pending in the store");
+            }
             WastDirective::AssertSuspension { .. } => bail!("assert_suspension needs stack switching"),
             WastDirective::Thread(thread) => {
                 let shared = thread.shared_module.map(|id| self.shared_module(id)).transpose()?;

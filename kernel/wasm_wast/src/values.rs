@@ -24,6 +24,10 @@ pub(crate) fn argument(store: &mut Store<()>, arg: &WastArg<'_>) -> Result<Val> 
         WastArgCore::RefNull(WastHeapType::Abstract { ty: AbstractHeapType::Extern, .. }) => {
             Val::ExternRef(None)
         }
+        WastArgCore::RefNull(WastHeapType::Abstract {
+            ty: AbstractHeapType::Exn | AbstractHeapType::NoExn,
+            ..
+        }) => Val::ExnRef(None),
         WastArgCore::RefExtern(number) => Val::ExternRef(Some(ExternRef::new(store, *number)?)),
         other => bail!("arguments like {other:?} need features that the engine does not have"),
     })
@@ -50,10 +54,11 @@ fn equals(store: &Store<()>, actual: &Val, expected: &WastRetCore<'_>) -> Result
         (WastRetCore::V128(pattern), Val::V128(value)) => {
             v128_matches(value.as_u128().to_le_bytes(), pattern)
         }
-        (WastRetCore::RefNull(None), Val::FuncRef(None) | Val::ExternRef(None)) => true,
+        (WastRetCore::RefNull(None), Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None)) => true,
         (WastRetCore::RefNull(Some(WastHeapType::Abstract { ty, .. })), actual) => match actual {
             Val::FuncRef(None) => matches!(ty, AbstractHeapType::Func | AbstractHeapType::NoFunc),
             Val::ExternRef(None) => matches!(ty, AbstractHeapType::Extern | AbstractHeapType::NoExtern),
+            Val::ExnRef(None) => matches!(ty, AbstractHeapType::Exn | AbstractHeapType::NoExn),
             _ => false,
         },
         (WastRetCore::RefExtern(None), Val::ExternRef(Some(_))) => true,
@@ -141,6 +146,8 @@ fn show(value: &Val) -> String {
         Val::FuncRef(Some(_)) => "a function reference".to_string(),
         Val::ExternRef(None) => "a null external reference".to_string(),
         Val::ExternRef(Some(_)) => "an external reference".to_string(),
+        Val::ExnRef(None) => "a null reference to an exception".to_string(),
+        Val::ExnRef(Some(_)) => "a reference to an exception".to_string(),
     }
 }
 

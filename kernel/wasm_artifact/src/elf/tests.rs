@@ -94,6 +94,7 @@ fn unsigned_file(engine: &EngineInfo, module: &Module) -> Vec<u8> {
         eh_frame_hdr: &[1; 20],
         traps: &crate::side_table::encode(&[(2, Trap::UnreachableCodeReached as u32)]),
         address_map: &crate::side_table::encode(&[(0, 33)]),
+        handlers: &crate::handlers::encode(&[]),
         functions: &encode_functions(&[function], &[Some(32)]),
         names: &encode_names(&[(FuncIndex(1), "run")]),
         debug_info: b"debug",

@@ -1,12 +1,13 @@
 //! Calls.
 
 use super::FunctionTranslator;
+use super::exception::Callee;
 use crate::abi::{POINTER, Region};
 use crate::compile::CallTarget;
 use crate::trampoline;
 use alloc::vec::Vec;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Inst, InstBuilder, SigRef, Value, types};
+use cranelift_codegen::ir::{InstBuilder, SigRef, Value, types};
 use wasm_artifact::vmctx::field;
 use wasm_artifact::{FuncIndex, TableIndex, Trap, TypeIndex};
 use wasmparser::Operator;
@@ -14,13 +15,14 @@ use wasmparser::Operator;
 impl FunctionTranslator<'_, '_> {
     /// Translates a call; returns whether the operator is one.
     pub(super) fn call_operator(&mut self, operator: &Operator<'_>) -> bool {
-        match *operator {
-            Operator::Call { function_index } => self.call(FuncIndex(function_index)),
+        let (callee, arguments) = match *operator {
+            Operator::Call { function_index } => self.callee(FuncIndex(function_index)),
             Operator::CallIndirect { type_index, table_index } => {
-                self.call_indirect(TypeIndex(type_index), TableIndex(table_index));
+                self.indirect_callee(TypeIndex(type_index), TableIndex(table_index))
             }
             _ => return false,
-        }
+        };
+        self.call(callee, &arguments);
         true
     }
 
@@ -43,18 +45,17 @@ impl FunctionTranslator<'_, '_> {
         arguments
     }
 
-    fn push_results(&mut self, call: Inst) {
-        let results = self.builder.inst_results(call);
+    fn push_results(&mut self, results: &[Value], arguments: usize) {
         self.stack.extend_from_slice(results);
-        let arguments = self.builder.func.dfg.inst_args(call).len();
         self.complexity.call(arguments, results.len());
     }
 
-    fn call(&mut self, index: FuncIndex) {
+    /// What a call goes to, and what it passes: the topmost values, which are popped.
+    fn callee(&mut self, index: FuncIndex) -> (Callee, Vec<Value>) {
         let env = self.env;
         let ty = env.module.functions[index.index()].ty;
         let num_params = env.func_type(ty).params.len();
-        let call = match env.module.defined_func(index) {
+        match env.module.defined_func(index) {
             Some(defined) => {
                 let callee = match self.functions.get(&index) {
                     Some(&callee) => callee,
@@ -66,22 +67,20 @@ impl FunctionTranslator<'_, '_> {
                         callee
                     }
                 };
-                let arguments = self.call_arguments(self.vmctx, num_params);
-                self.builder.ins().call(callee, &arguments)
+                (Callee::Direct(callee), self.call_arguments(self.vmctx, num_params))
             }
             None => {
                 let import = env.offsets.imported_function(index);
                 let code = self.vmctx_constant(POINTER, import + field::FUNCTION_IMPORT_WASM_CALL);
                 let callee_vmctx = self.vmctx_constant(POINTER, import + field::FUNCTION_IMPORT_VMCTX);
                 let signature = self.signature(ty);
-                let arguments = self.call_arguments(callee_vmctx, num_params);
-                self.builder.ins().call_indirect(signature, code, &arguments)
+                (Callee::Indirect(signature, code), self.call_arguments(callee_vmctx, num_params))
             }
-        };
-        self.push_results(call);
+        }
     }
 
-    fn call_indirect(&mut self, ty: TypeIndex, table: TableIndex) {
+    /// As [`callee`](Self::callee), for the function in a table at the index on top of the stack.
+    fn indirect_callee(&mut self, ty: TypeIndex, table: TableIndex) -> (Callee, Vec<Value>) {
         let index = self.pop();
         let element = self.table_element(table, index);
         let func_ref = self.builder.ins().load(POINTER, self.regions.trusted(Region::Table), element, 0);
@@ -102,8 +101,35 @@ impl FunctionTranslator<'_, '_> {
         let callee_vmctx = self.builder.ins().load(POINTER, flags, func_ref, field::FUNC_REF_VMCTX as i32);
         let signature = self.signature(ty);
         let num_params = self.env.func_type(ty).params.len();
-        let arguments = self.call_arguments(callee_vmctx, num_params);
-        let call = self.builder.ins().call_indirect(signature, code, &arguments);
-        self.push_results(call);
+        (Callee::Indirect(signature, code), self.call_arguments(callee_vmctx, num_params))
+    }
+
+    fn call(&mut self, callee: Callee, arguments: &[Value]) {
+        let results = self.emit_call(callee, arguments);
+        self.push_results(&results, arguments.len());
+    }
+
+    /// Calls in place of the function itself, whose frame is left first; so the handlers in it are, too.
+    fn return_call(&mut self, callee: Callee, arguments: &[Value]) {
+        self.complexity.call(arguments.len(), 0);
+        match callee {
+            Callee::Direct(function) => self.builder.ins().return_call(function, arguments),
+            Callee::Indirect(signature, code) => {
+                self.builder.ins().return_call_indirect(signature, code, arguments)
+            }
+        };
+    }
+
+    /// Translates a tail call; returns whether the operator is one.
+    pub(super) fn return_call_operator(&mut self, operator: &Operator<'_>) -> bool {
+        let (callee, arguments) = match *operator {
+            Operator::ReturnCall { function_index } => self.callee(FuncIndex(function_index)),
+            Operator::ReturnCallIndirect { type_index, table_index } => {
+                self.indirect_callee(TypeIndex(type_index), TableIndex(table_index))
+            }
+            _ => return false,
+        };
+        self.return_call(callee, &arguments);
+        true
     }
 }

@@ -60,6 +60,12 @@ const MAX_BRANCH_SQUARES: u64 = 2 << 30;
 /// For optimisation: every result of a call is connected with every argument.
 const MAX_CALL_PRODUCTS: u64 = 32 << 20;
 
+/// What a clause around a call counts for: an edge between blocks, with a block of its own and two arguments.
+const PARTS_PER_HANDLER: u64 = 16;
+
+/// For optimisation: clauses around calls, each counted for each call. Registers are allocated in a time that grows with the square.
+const MAX_HANDLERS: u64 = 16 << 10;
+
 /// For optimisation: the sum of the lengths, in instructions, for which values are live. Registers are allocated by looking
 /// at all that is live beside a value, for as long as it is.
 const MAX_LIVE_SPANS: u64 = 200 << 20;
@@ -80,6 +86,8 @@ pub(super) struct Complexity {
     /// Values that calls and branches pass, parameters of blocks, and entries of branch tables.
     passed: u64,
     call_products: u64,
+    /// Clauses around calls.
+    handlers: u64,
     branch_squares: u64,
     hoist_steps: u64,
     /// Sum of `local_blocks`, and what closing loops adds.
@@ -132,6 +140,12 @@ impl Complexity {
     pub(super) fn call(&mut self, arguments: usize, results: usize) {
         self.passed += (arguments + results) as u64;
         self.call_products += (arguments * results) as u64;
+    }
+
+    /// Notes that a call has so many clauses around it.
+    pub(super) fn handlers(&mut self, clauses: usize) {
+        self.handlers += clauses as u64;
+        self.passed += clauses as u64 * PARTS_PER_HANDLER;
     }
 
     /// Notes that a label is complete that was the target of so many branches.
@@ -194,6 +208,7 @@ impl Complexity {
         let is_simple = self.parts(function) <= MAX_PARTS_OPTIMISED
             && self.call_products <= MAX_CALL_PRODUCTS
             && self.branch_squares <= MAX_BRANCH_SQUARES
+            && self.handlers <= MAX_HANDLERS
             && self.hoist_steps <= MAX_HOIST_STEPS
             && (function.dfg.num_insts() <= FEW_INSTRUCTIONS || self.liveness(function).is_simple());
         if is_simple { Effort::Full } else { Effort::Linear }

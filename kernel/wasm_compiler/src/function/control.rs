@@ -1,13 +1,14 @@
 //! Blocks, loops, branches and returns.
 
 use super::FunctionTranslator;
+use super::exception::Clauses;
 use crate::CompileError;
 use crate::abi::{trap_code, value_type};
 use alloc::vec::Vec;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, Value};
 use hashbrown::HashMap;
 use wasm_artifact::types::ValType;
-use wasm_artifact::{Trap, TypeIndex};
+use wasm_artifact::{TagIndex, Trap, TypeIndex};
 use wasmparser::Operator;
 
 /// Larger branch tables, and those that pass values, go by steps: the frontend takes the square of a table's size otherwise.
@@ -29,6 +30,9 @@ pub(super) struct Frame<'a> {
 
 enum Kind {
     Block,
+    TryTable {
+        clauses: Clauses,
+    },
     Loop {
         /// Where branches go; its parameters are the block's.
         header: Block,
@@ -47,7 +51,7 @@ impl<'a> FunctionTranslator<'a, '_> {
         self.open(Kind::Block, &[], &env.func_type(ty).results);
     }
 
-    fn block_with(&mut self, params: &[ValType]) -> Block {
+    pub(super) fn block_with(&mut self, params: &[ValType]) -> Block {
         let block = self.builder.create_block();
         for &ty in params {
             self.builder.append_block_param(block, value_type(ty));
@@ -57,14 +61,14 @@ impl<'a> FunctionTranslator<'a, '_> {
     }
 
     /// Ends the current block with a jump that passes the topmost values, which stay on the stack.
-    fn jump(&mut self, block: Block, num_args: usize) {
+    pub(super) fn jump(&mut self, block: Block, num_args: usize) {
         let mut args = self.take_args(num_args);
         self.builder.ins().jump(block, &args);
         args.clear();
         self.branch_args = args;
     }
 
-    fn take_args(&mut self, num_args: usize) -> Vec<BlockArg> {
+    pub(super) fn take_args(&mut self, num_args: usize) -> Vec<BlockArg> {
         self.make_generic(num_args);
         self.complexity.pass(num_args);
         let mut args = core::mem::take(&mut self.branch_args);
@@ -73,12 +77,14 @@ impl<'a> FunctionTranslator<'a, '_> {
     }
 
     /// Where a branch to a label goes, and with how many values.
-    fn branch_target(&mut self, depth: u32) -> (Block, usize) {
+    pub(super) fn branch_target(&mut self, depth: u32) -> (Block, usize) {
         let number = self.frames.len() - 1 - depth as usize;
         self.frames[number].branches += 1;
         match self.frames[number].kind {
             Kind::Loop { header } => (header, self.frames[number].num_params),
-            Kind::Block | Kind::If { .. } => (self.following(number), self.frames[number].results.len()),
+            Kind::Block | Kind::If { .. } | Kind::TryTable { .. } => {
+                (self.following(number), self.frames[number].results.len())
+            }
         }
     }
 
@@ -107,7 +113,12 @@ impl<'a> FunctionTranslator<'a, '_> {
     /// Translates an operator of control, reachable or not; returns whether it is one.
     pub(super) fn control_operator(&mut self, operator: &Operator<'_>) -> Result<bool, CompileError> {
         match operator {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } if !self.reachable => {
+            Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::TryTable { .. }
+                if !self.reachable =>
+            {
                 self.unreachable_depth += 1;
             }
             Operator::End if self.unreachable_depth > 0 => self.unreachable_depth -= 1,
@@ -140,6 +151,19 @@ impl<'a> FunctionTranslator<'a, '_> {
                 self.open(Kind::If { otherwise, params: values }, params, results);
                 self.continue_in(then);
             }
+            Operator::TryTable { try_table } => {
+                let (params, results) = self.types_of(try_table.ty)?;
+                let clauses = self.begin_clauses(&try_table.catches)?;
+                self.open(Kind::TryTable { clauses }, params, results);
+            }
+            Operator::Throw { tag_index } => {
+                self.throw(TagIndex(*tag_index));
+                self.reachable = false;
+            }
+            Operator::ThrowRef => {
+                self.throw_ref();
+                self.reachable = false;
+            }
             Operator::Br { relative_depth } => {
                 let (block, num_args) = self.branch_target(*relative_depth);
                 self.jump(block, num_args);
@@ -159,6 +183,10 @@ impl<'a> FunctionTranslator<'a, '_> {
             Operator::Return => {
                 let num_results = self.frames[0].results.len();
                 self.return_top(num_results);
+                self.reachable = false;
+            }
+            Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } => {
+                self.return_call_operator(operator);
                 self.reachable = false;
             }
             Operator::Unreachable => {
@@ -232,6 +260,9 @@ impl<'a> FunctionTranslator<'a, '_> {
         if let Kind::Loop { header } = frame.kind {
             self.complexity.close_loop(self.builder.func);
             self.builder.seal_block(header);
+        }
+        if let Kind::TryTable { clauses } = &frame.kind {
+            self.end_clauses(clauses);
         }
         // Where nothing branches to what follows, the results are on the stack already, if the end is reached at all.
         if let Some(following) = frame.following {

@@ -106,12 +106,17 @@ impl FunctionTranslator<'_, '_> {
                 Operator::Unreachable
                 | Operator::Return
                 | Operator::Call { .. }
-                | Operator::CallIndirect { .. } => {
+                | Operator::CallIndirect { .. }
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::Throw { .. }
+                | Operator::ThrowRef => {
                     self.settle_fuel();
                     self.save_fuel();
                 }
                 Operator::Loop { .. }
                 | Operator::If { .. }
+                | Operator::TryTable { .. }
                 | Operator::Br { .. }
                 | Operator::BrIf { .. }
                 | Operator::BrTable { .. }
@@ -266,7 +271,7 @@ impl FunctionTranslator<'_, '_> {
         self.continue_in(next);
     }
 
-    fn load_fuel_if_counted(&mut self) {
+    pub(super) fn load_fuel_if_counted(&mut self) {
         if self.metering.fuel.is_some() {
             self.load_fuel();
         }

@@ -12,6 +12,7 @@ mod bulk;
 mod call;
 mod complexity;
 mod control;
+mod exception;
 mod memory;
 mod metering;
 mod numeric;
@@ -55,6 +56,7 @@ pub(crate) struct FunctionTranslator<'a, 'b> {
     reachable: bool,
     unreachable_depth: usize,
     locals: Vec<Variable>,
+    exceptions: exception::Exceptions,
     functions: HashMap<FuncIndex, FuncRef>,
     builtins: HashMap<Builtin, FuncRef>,
     signatures: HashMap<TypeIndex, SigRef>,
@@ -140,6 +142,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             reachable: true,
             unreachable_depth: 0,
             locals: Vec::new(),
+            exceptions: exception::Exceptions::default(),
             functions: HashMap::new(),
             builtins: HashMap::new(),
             signatures: HashMap::new(),
@@ -382,13 +385,17 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
         }
     }
 
-    /// Calls the trampoline of a builtin and returns its result, if it has one.
-    fn call_builtin(&mut self, builtin: Builtin, arguments: &[Value]) -> Option<Value> {
-        let callee = *self.builtins.entry(builtin).or_insert_with(|| {
+    fn builtin(&mut self, builtin: Builtin) -> FuncRef {
+        *self.builtins.entry(builtin).or_insert_with(|| {
             let signature = trampoline::builtin_trampoline_signature(builtin);
             let signature = self.builder.import_signature(signature);
             trampoline::import(&mut self.builder, CallTarget::Builtin(builtin), signature)
-        });
+        })
+    }
+
+    /// Calls the trampoline of a builtin and returns its result, if it has one.
+    fn call_builtin(&mut self, builtin: Builtin, arguments: &[Value]) -> Option<Value> {
+        let callee = self.builtin(builtin);
         let mut all = Vec::with_capacity(arguments.len() + 1);
         all.push(self.vmctx);
         all.extend_from_slice(arguments);
@@ -411,7 +418,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
 /// A list of one type.
 fn single(ty: ValType) -> &'static [ValType] {
     use wasm_artifact::types::RefType;
-    const SINGLES: [ValType; 9] = [
+    const SINGLES: [ValType; 13] = [
         ValType::I32,
         ValType::I64,
         ValType::F32,
@@ -421,6 +428,10 @@ fn single(ty: ValType) -> &'static [ValType] {
         ValType::Ref(RefType::EXTERNREF),
         ValType::Ref(RefType { nullable: false, heap_type: HeapType::Func }),
         ValType::Ref(RefType { nullable: false, heap_type: HeapType::Extern }),
+        ValType::Ref(RefType::EXNREF),
+        ValType::Ref(RefType { nullable: false, heap_type: HeapType::Exn }),
+        ValType::Ref(RefType { nullable: true, heap_type: HeapType::NoExn }),
+        ValType::Ref(RefType { nullable: false, heap_type: HeapType::NoExn }),
     ];
     let position = SINGLES.iter().position(|&other| other == ty).expect("all types are listed");
     &SINGLES[position..=position]

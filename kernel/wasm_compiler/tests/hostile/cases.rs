@@ -71,6 +71,23 @@ fn functions(count: usize, body: &[u8]) -> Vec<u8> {
     ])
 }
 
+/// A function with this code, in a module with so many tags.
+fn with_code(tags: u64, code: &[u8]) -> Vec<u8> {
+    module(&[
+        (1, vector(&[nothing()])),
+        (3, vec![1, 0]),
+        (13, concat(&[&leb(tags), &vec![0; 2 * tags as usize]])),
+        (10, vector(&[body(0, code)])),
+    ])
+}
+
+/// Calls in the innermost of so many `try_table`s, each of which catches another tag.
+fn with_tags(depth: u64, calls: usize) -> Vec<u8> {
+    let open = each(depth, |tag| concat(&[&[BLOCK, EMPTY, TRY_TABLE, EMPTY, 1, 0], &leb(tag), &[0]]));
+    let calls = times(calls, &[CALL, 0]);
+    with_code(depth, &concat(&[&open, &calls, &times(2 * depth as usize, &[END])]))
+}
+
 pub const CASES: &[Case] = &[
     // Locals.
     case("a million locals in one group", Refused("too many locals: locals exceed maximum"), || {
@@ -236,6 +253,16 @@ pub const CASES: &[Case] = &[
     large("br_if 300,000 to one loop", Compiled, || {
         let step = concat(&[&C, &[LOCAL_SET, 0, LOCAL_GET, 0, BR_IF, 0]]);
         code(1, &concat(&[&[LOOP, EMPTY], &times(300_000, &step), &[END, LOCAL_GET, 0, DROP]]))
+    }),
+    // Exceptions.
+    case("try_tables 300 deep around 300 calls", Compiled, || with_tags(300, 300)),
+    case("try_tables 100 deep around 160 calls", Compiled, || with_tags(100, 160)),
+    case("try_tables 3,000 deep around 3,000 calls", Refused("function 0 is too large"), || {
+        with_tags(3_000, 3_000)
+    }),
+    case("try_tables 30,000 deep", Compiled, || with_tags(30_000, 1)),
+    case("a throw in each of 20,000 try_tables", Compiled, || {
+        with_code(1, &times(20_000, &[BLOCK, EMPTY, TRY_TABLE, EMPTY, 1, 0, 0, 0, THROW, 0, END, END]))
     }),
     // Branch tables.
     case("br_table of 10 million", Refused("function body size count exceeds limit of 7654321"), || {

@@ -13,6 +13,8 @@ pub mod op {
     pub const BR: u8 = 0x0c;
     pub const BR_IF: u8 = 0x0d;
     pub const BR_TABLE: u8 = 0x0e;
+    pub const THROW: u8 = 0x08;
+    pub const TRY_TABLE: u8 = 0x1f;
     pub const RETURN: u8 = 0x0f;
     pub const CALL: u8 = 0x10;
     pub const CALL_INDIRECT: u8 = 0x11;

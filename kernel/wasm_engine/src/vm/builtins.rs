@@ -5,14 +5,13 @@
 
 use super::{InstancePtr, WaitResult, checked_elements, checked_range};
 use crate::Result;
+use crate::exception;
 use crate::interrupt::in_pieces;
 use crate::store::StoreOpaque;
-use core::arch::asm;
 use core::time::Duration;
 use wasm_artifact::builtins::{NUMBER_TRAPPED, VMBuiltins};
-use wasm_artifact::vmctx::VMContext;
-use wasm_artifact::{DataIndex, ElemIndex, MemoryIndex, TableIndex, Trap};
-use wasm_tls::EntryRegisters;
+use wasm_artifact::vmctx::{VMContext, ValRaw};
+use wasm_artifact::{DataIndex, ElemIndex, MemoryIndex, TableIndex, TagIndex, Trap};
 
 /// The array that every context points to.
 pub(crate) static BUILTINS: VMBuiltins = VMBuiltins {
@@ -32,6 +31,8 @@ pub(crate) static BUILTINS: VMBuiltins = VMBuiltins {
     raise,
     out_of_fuel,
     new_epoch,
+    throw,
+    throw_ref,
 };
 
 /// The caller and its store.
@@ -304,22 +305,24 @@ unsafe extern "C-unwind" fn new_epoch(context: *mut VMContext) -> bool {
     unsafe { succeeded(context, |_, store| store.new_epoch()) }
 }
 
-/// Goes to the landing pad of the innermost activation. The frames in between are this function's, which owns
-/// nothing, and compiled code's, which never does.
+/// Goes on where what is pending says: to a handler if that is an exception for which there is one, or else to the landing pad of the
+/// innermost activation. The frames in between are this function's, which owns nothing, and compiled code's, which never does.
 unsafe extern "C-unwind" fn raise(context: *mut VMContext) -> ! {
     // SAFETY: compiled code calls with its context, while it is active: so the entry registers are those of the
-    // trampoline by which it was entered, whose frame is still on the stack, and whose landing pad expects just stack and
-    // frame pointer.
+    // trampoline by which it was entered, whose frame is still on the stack, and the exit registers those of the trampoline
+    // that calls.
+    unsafe { exception::raise(caller(context).1).go() }
+}
+
+unsafe extern "C-unwind" fn throw(context: *mut VMContext, tag: u32, fields: u64) -> ! {
+    // SAFETY: compiled code calls with its context, an index of its module, and fields as the tag's type says; otherwise as `raise`.
     unsafe {
-        let registers = EntryRegisters::load((*context).store_context);
-        asm!(
-            "mov rsp, {sp}",
-            "mov rbp, {fp}",
-            "jmp {landing_pad}",
-            sp = in(reg) registers.entry_sp,
-            fp = in(reg) registers.entry_fp,
-            landing_pad = in(reg) registers.landing_pad,
-            options(noreturn),
-        )
+        let (instance, store) = caller(context);
+        exception::throw(store, instance, TagIndex(tag), fields as *const ValRaw).go()
     }
+}
+
+unsafe extern "C-unwind" fn throw_ref(context: *mut VMContext, exception: u32) -> ! {
+    // SAFETY: compiled code calls with its context and a reference of its store; otherwise as `raise`.
+    unsafe { exception::throw_ref(caller(context).1, exception).go() }
 }

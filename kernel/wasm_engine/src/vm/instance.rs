@@ -42,6 +42,7 @@ pub(crate) struct Imports {
     pub(crate) tables: Vec<NonNull<TableInst>>,
     pub(crate) memories: Vec<NonNull<MemoryInst>>,
     pub(crate) globals: Vec<NonNull<VMGlobalDefinition>>,
+    pub(crate) tags: Vec<NonNull<VMTagDefinition>>,
 }
 
 /// An instance that is owned. Frees everything it defines when dropped.
@@ -152,6 +153,17 @@ impl InstanceBox {
                 this.field::<VMGlobalImport>(offsets.imported_global(GlobalIndex(index)))
                     .write(VMGlobalImport { from });
             }
+            for (index, import) in (0..).zip(&imports.tags) {
+                let from = import.as_ptr();
+                this.field::<VMTagImport>(offsets.imported_tag(TagIndex(index))).write(VMTagImport { from });
+            }
+            for (index, ty) in (0..).map(TagIndex).zip(&declared.tags) {
+                if let Some(defined) = declared.defined_tag(index) {
+                    let type_index = module.type_ids()[ty.index()];
+                    let tag = VMTagDefinition { type_index, reserved: 0 };
+                    this.field::<VMTagDefinition>(offsets.tag(defined)).write(tag);
+                }
+            }
             this.make_func_refs(module);
             this.make_memories(inner, module, &*store)?;
             for (index, global) in (0..).zip(&declared.globals) {
@@ -259,6 +271,25 @@ impl InstancePtr {
         }
     }
 
+    pub(crate) unsafe fn tag(self, index: TagIndex) -> NonNull<VMTagDefinition> {
+        // SAFETY: by the caller, the instance exists; the offsets are those of its module.
+        unsafe {
+            let module = self.expect_module();
+            let definition = match module.declared().defined_tag(index) {
+                Some(defined) => self.field(module.offsets().tag(defined)),
+                None => (*self.field::<VMTagImport>(module.offsets().imported_tag(index))).from,
+            };
+            NonNull::new_unchecked(definition)
+        }
+    }
+
+    /// How many fields the exceptions of a tag have.
+    pub(crate) unsafe fn tag_fields(self, index: TagIndex) -> usize {
+        // SAFETY: by the caller, the instance exists.
+        let declared = unsafe { self.expect_module() }.declared();
+        declared.types[declared.tags[index.index()].index()].params.len()
+    }
+
     /// The function reference of a function that can become a value.
     pub(crate) unsafe fn func_ref(self, index: FuncIndex) -> NonNull<VMFuncRef> {
         // SAFETY: by the caller, the instance exists; the offsets are those of its module.
@@ -270,14 +301,13 @@ impl InstancePtr {
         }
     }
 
-    /// The handles of externrefs in the globals that the instance defines.
-    pub(crate) unsafe fn externrefs_in_globals(self, mut visit: impl FnMut(u32)) {
+    /// The handles in the globals that the instance defines.
+    pub(crate) unsafe fn handles_in_globals(self, mut visit: impl FnMut(u32)) {
         // SAFETY: by the caller, the instance exists; the offsets are those of its module.
         unsafe {
             let Some(module) = self.module() else { return };
             for (index, global) in (0..).zip(&module.declared().globals) {
-                if matches!(global.ty.content, types::ValType::Ref(ty) if ty.heap_type == types::HeapType::Extern)
-                {
+                if matches!(global.ty.content, types::ValType::Ref(ty) if ty.heap_type.is_handle()) {
                     visit(
                         (*self.field::<ValRaw>(module.offsets().global(DefinedGlobalIndex(index)))).externref,
                     );

@@ -73,9 +73,9 @@ impl TableInst {
         RefType::from_artifact(&self.ty.element)
     }
 
-    /// Whether the elements are references to values of the host.
-    pub(crate) fn holds_externrefs(&self) -> bool {
-        self.ty.element.heap_type == types::HeapType::Extern
+    /// Whether the elements are handles: references to values of the host or exceptions.
+    pub(crate) fn holds_handles(&self) -> bool {
+        self.ty.element.heap_type.is_handle()
     }
 
     /// Number of elements that it can grow to, by its type.
@@ -83,7 +83,7 @@ impl TableInst {
         self.ty.limits.max
     }
 
-    /// The elements: pointers to `VMFuncRef`s or handles of externrefs.
+    /// The elements: pointers to `VMFuncRef`s, or handles.
     pub(crate) fn elements(&self) -> &[u64] {
         &self.elements
     }
