@@ -9,6 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use app_io::{ImmutableWrite, eprintln};
 use fs_node::{FileOrDir, FileRef, FsError};
+use io::IoError;
 use path::Path;
 
 /// How many bytes are read at once.
@@ -28,15 +29,21 @@ pub fn main(args: Vec<String>) -> isize {
     let operands = if options.operands.is_empty() { &stdin } else { options.operands };
     let mut status = 0;
     for operand in operands {
-        if let Err(reason) = print(operand) {
-            eprintln!("cat: {}: {reason}", if operand.is_empty() { "''" } else { operand });
-            status = 1;
+        match print(operand) {
+            Ok(true) => {}
+            // Whoever has stopped reading knows that.
+            Ok(false) => return 1,
+            Err(reason) => {
+                eprintln!("cat: {}: {reason}", if operand.is_empty() { "''" } else { operand });
+                status = 1;
+            }
         }
     }
     status
 }
 
-fn print(operand: &str) -> Result<(), String> {
+/// Prints a file. Returns whether anybody reads it.
+fn print(operand: &str) -> Result<bool, String> {
     let out = app_io::stdout()?;
     if operand == "-" {
         let input = app_io::stdin()?;
@@ -51,7 +58,7 @@ fn print(operand: &str) -> Result<(), String> {
     print_file(&file, &*out)
 }
 
-fn print_file(file: &FileRef, out: &dyn ImmutableWrite) -> Result<(), String> {
+fn print_file(file: &FileRef, out: &dyn ImmutableWrite) -> Result<bool, String> {
     let mut offset = 0;
     copy(out, |buffer| {
         let count = file.lock().read_at(buffer, offset).map_err(|error| error.to_string())?;
@@ -60,16 +67,20 @@ fn print_file(file: &FileRef, out: &dyn ImmutableWrite) -> Result<(), String> {
     })
 }
 
-/// Writes what `read` yields until it yields nothing.
+/// Writes what `read` yields until it yields nothing. Returns whether anybody reads it.
 fn copy(
     out: &dyn ImmutableWrite,
     mut read: impl FnMut(&mut [u8]) -> Result<usize, String>,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let mut buffer = vec![0; CHUNK];
     loop {
         match read(&mut buffer)? {
-            0 => return Ok(()),
-            count => out.write_all(&buffer[..count]).map_err(|error| format!("standard output: {error}"))?,
+            0 => return Ok(true),
+            count => match out.write_all(&buffer[..count]) {
+                Ok(()) => {}
+                Err(IoError::BrokenPipe) => return Ok(false),
+                Err(error) => return Err(format!("standard output: {error}")),
+            },
         }
     }
 }

@@ -6,6 +6,7 @@ extern crate alloc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use app_io::{eprintln, stdout};
+use io::IoError;
 
 /// Runs the program; returns its status.
 #[inline(never)]
@@ -19,6 +20,8 @@ pub fn main(args: Vec<String>) -> isize {
     line.push_str(end);
     match stdout().map(|out| out.write_all(line.as_bytes())) {
         Ok(Ok(())) => 0,
+        // Whoever has stopped reading knows that.
+        Ok(Err(IoError::BrokenPipe)) => 1,
         Ok(Err(error)) => {
             eprintln!("echo: standard output: {error}");
             1

@@ -19,6 +19,7 @@ const BUILTINS: &[(&str, &str)] = &[
 /// What programs do, as far as it is known here.
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("cat", "[FILE...]", "print files"),
+    ("cmp", "[-s] FILE FILE", "compare files, with -s silently"),
     ("cp", "[-r] SOURCE... TARGET", "copy files, with -r directories"),
     ("crash", "panic|null|undefined|stack|STATUS", "end in this way, to see what happens"),
     ("date", "", "print date and time"),
@@ -72,6 +73,7 @@ pub fn main(args: Vec<String>) -> isize {
         println!();
     }
     println!("Lines: a; b   a && b   a || b   'quoted'   \"$NAME\"   $?   # comment");
+    println!("Streams: a | b   < file   > file   >> file   2> file   2>&1");
     println!("Keys: Tab completes, arrows edit and recall, Ctrl-C ends a program, Ctrl-D leaves.");
     0
 }

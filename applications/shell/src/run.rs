@@ -1,23 +1,19 @@
 //! Running lines and programs.
 
+use crate::interactive;
 use crate::syntax::{self, Command, When, Word};
-use crate::{builtins, interactive};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use app_io::{Foreground, eprintln};
+use app_io::eprintln;
 use environment::Environment;
 use path::{Path, PathBuf};
 use spin::Mutex;
-use task::{ExitValue, KillReason};
 
 /// Wrong usage.
 pub(crate) const USAGE: u8 = 2;
-const CANNOT_START: u8 = 126;
-const NOT_FOUND: u8 = 127;
-const INTERRUPTED: u8 = 130;
-const CRASHED: u8 = 134;
+pub(crate) const CANNOT_START: u8 = 126;
 
 /// A shell's state.
 pub(crate) struct Shell {
@@ -65,22 +61,29 @@ impl Shell {
 
     /// Runs the commands of a line, up to the end, `exit` or Ctrl-C.
     pub fn run_line(&mut self, line: &str) {
-        let commands = match syntax::parse(line) {
-            Ok(commands) => commands,
+        let pipelines = match syntax::parse(line) {
+            Ok(pipelines) => pipelines,
             Err(error) => {
                 eprintln!("shell: {error}");
                 self.status = USAGE;
                 return;
             }
         };
-        for command in &commands {
-            let runs = match command.when {
+        for pipeline in &pipelines {
+            let runs = match pipeline.when {
                 When::Always => true,
                 When::Success => self.status == 0,
                 When::Failure => self.status != 0,
             };
             if runs {
-                let interrupted = self.run_command(command);
+                let interrupted = match app_io::streams() {
+                    Ok(streams) => self.run_pipeline(&pipeline.commands, streams),
+                    Err(reason) => {
+                        eprintln!("shell: {reason}");
+                        self.status = CANNOT_START;
+                        false
+                    }
+                };
                 if interrupted || self.exiting {
                     return;
                 }
@@ -88,76 +91,13 @@ impl Shell {
         }
     }
 
-    /// Runs a command and sets the status. Returns whether Ctrl-C ended it.
-    fn run_command(&mut self, command: &Command) -> bool {
-        let words: Vec<String> = command.words.iter().flat_map(|word| self.expand(word)).collect();
-        let assignments: Vec<(String, String)> =
-            command.assignments.iter().map(|(name, value)| (name.clone(), self.value(value))).collect();
-        let Some((name, arguments)) = words.split_first() else {
-            let mut environment = self.environment.lock();
-            for (name, value) in assignments {
-                environment.set(name, value);
-            }
-            self.status = 0;
-            return false;
-        };
-        if let Some(builtin) = builtins::find(name) {
-            // Assignments in front of a built-in command have no use.
-            self.status = builtin(self, arguments);
-            return false;
-        }
-        let mut environment = self.environment.lock().clone();
-        for (name, value) in assignments {
-            environment.set(name, value);
-        }
-        self.status = match self.run_program(name, arguments.to_vec(), environment) {
-            Ok(status) => status,
-            Err((status, reason)) => {
-                eprintln!("shell: {name}: {reason}");
-                status
-            }
-        };
-        self.status == INTERRUPTED
-    }
-
-    /// Runs a program and returns its status, or the status and the reason if there is something to be said.
-    fn run_program(
-        &self,
-        name: &str,
-        arguments: Vec<String>,
-        environment: Environment,
-    ) -> Result<u8, (u8, String)> {
-        let file = find_program(name).ok_or_else(|| (NOT_FOUND, "command not found".to_string()))?;
-        let cannot = |reason: String| (CANNOT_START, reason);
-        let task = spawn::new_application_task_builder(&file, None)
-            .map_err(|error| cannot(error.to_string()))?
-            .argument(arguments)
-            .block()
-            .spawn()
-            .map_err(|error| cannot(error.to_string()))?;
-        task.set_env(Arc::new(Mutex::new(environment)));
-        let exit = {
-            let discipline = app_io::line_discipline().ok();
-            if let (true, Some(discipline)) = (self.interactive, &discipline) {
-                discipline.set_sane();
-            }
-            let _foreground = discipline.map(|discipline| Foreground::new(discipline, &task));
-            // It was made blocked, so this is what makes it run; if Ctrl-C was faster, it has ended.
-            let _ = task.unblock();
-            task.join().map_err(|error| cannot(error.to_string()))?
-        };
-        match exit {
-            ExitValue::Completed(value) => match value.downcast_ref::<isize>() {
-                Some(status) => Ok(*status as u8),
-                None => Err(cannot("its main returned something else than a status".to_string())),
-            },
-            ExitValue::Killed(KillReason::Requested) => Err((INTERRUPTED, "killed".to_string())),
-            ExitValue::Killed(reason) => Err((CRASHED, reason.to_string())),
-        }
+    /// The assignments of a command.
+    pub(crate) fn assignments(&self, command: &Command) -> Vec<(String, String)> {
+        command.assignments.iter().map(|(name, value)| (name.clone(), self.value(value))).collect()
     }
 
     /// The arguments that a word stands for.
-    fn expand(&self, word: &Word) -> Vec<String> {
+    pub(crate) fn expand(&self, word: &Word) -> Vec<String> {
         word.expand(&|name| self.variable(name))
     }
 
@@ -177,7 +117,7 @@ impl Shell {
 }
 
 /// The object file of a program, as seen from the directory of applications. A name with a `/` is the path of one.
-fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     if name.contains('/') {
         let cwd = app_io::working_dir().ok()?;
         let file = Path::new(name).get_file(&cwd)?;

@@ -1,8 +1,10 @@
 //! The shell's language: from a line to commands, and from words to arguments.
 //!
 //! ```text
-//! line       = [ command { ( ";" | "&&" | "||" ) command } [ ";" ] ] [ "#" comment ]
-//! command    = { NAME "=" word } { word }          (at least one of either)
+//! line       = [ pipeline { ( ";" | "&&" | "||" ) pipeline } [ ";" ] ] [ "#" comment ]
+//! pipeline   = command { "|" command }
+//! command    = { NAME "=" word } { word }          (at least one of either, or of redirections, which may stand anywhere among them)
+//! redirection = [ "0" ] "<" word | [ "1" | "2" ] ( ">" | ">>" ) word | [ "1" | "2" ] ">" ( "&1" | "&2" )
 //! word       = { characters | '…' | "…" | \c | $NAME | ${NAME} | $? }
 //! ```
 //! Between `'` nothing is special; between `"` only `$`, and `\` before `$`, `"` and `\`. A variable outside of quotes is split
@@ -14,7 +16,7 @@ use core::fmt;
 use core::iter::Peekable;
 use core::str::Chars;
 
-/// When a command is run.
+/// When a pipeline is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// Whatever happened before.
@@ -25,15 +27,61 @@ pub enum When {
     Failure,
 }
 
-/// One command of a line.
+/// Commands that run at the same time, each of which reads what the one before writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
+pub struct Pipeline {
     /// When it is run.
     pub when: When,
+    /// At least one.
+    pub commands: Vec<Command>,
+}
+
+/// One command of a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Command {
     /// Variables that are set for it, or for the shell if there are no words.
     pub assignments: Vec<(String, Word)>,
     /// The command's name and its arguments.
     pub words: Vec<Word>,
+    /// Where its streams lead instead, in the order in which they were written.
+    pub redirections: Vec<Redirection>,
+}
+
+impl Command {
+    fn is_empty(&self) -> bool {
+        self.words.is_empty() && self.assignments.is_empty() && self.redirections.is_empty()
+    }
+}
+
+/// A standard stream of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard input, 0.
+    Input,
+    /// Standard output, 1.
+    Output,
+    /// Standard error, 2.
+    Error,
+}
+
+/// A stream that leads somewhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirection {
+    /// Which one.
+    pub stream: Stream,
+    /// Where it leads.
+    pub target: Target,
+}
+
+/// Where a redirected stream leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// To a file, which is read (`<`), or created or emptied, and then written (`>`).
+    File(Word),
+    /// To the end of a file, which is created if it is not there (`>>`).
+    EndOfFile(Word),
+    /// To where another stream leads (`>&1`, `>&2`).
+    Same(Stream),
 }
 
 /// A word as it was written.
@@ -57,8 +105,10 @@ pub enum SyntaxError {
     Unclosed(char),
     /// A `\` at the end of the line.
     LoneBackslash,
-    /// `&&`, `||` or `;` without a command on one side.
+    /// `&&`, `||`, `|` or `;` without a command on one side.
     MissingCommand(&'static str),
+    /// `<`, `>` or `>>` without the name of a file after it.
+    MissingFile(&'static str),
     /// `${` that isn't followed by a name and `}`.
     BadVariable,
     /// Something other shells know, and this one does not.
@@ -73,6 +123,7 @@ impl fmt::Display for SyntaxError {
                 write!(f, "nothing follows the last \\ (write \\\\ for a backslash)")
             }
             SyntaxError::MissingCommand(operator) => write!(f, "missing command at '{operator}'"),
+            SyntaxError::MissingFile(operator) => write!(f, "missing file name after '{operator}'"),
             SyntaxError::BadVariable => write!(f, "bad variable: write ${{NAME}}"),
             SyntaxError::Unsupported(character) => {
                 write!(f, "'{character}' is not supported here (write '\\{character}' for the character)")
@@ -85,7 +136,7 @@ impl fmt::Display for SyntaxError {
 ///
 /// # Errors
 /// If the line breaks the rules above. None of it should be run then.
-pub fn parse(line: &str) -> Result<Vec<Command>, SyntaxError> {
+pub fn parse(line: &str) -> Result<Vec<Pipeline>, SyntaxError> {
     Parser { characters: line.chars().peekable() }.line()
 }
 
@@ -94,41 +145,50 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn line(&mut self) -> Result<Vec<Command>, SyntaxError> {
-        let mut commands = Vec::new();
-        let mut when = When::Always;
-        let mut operator = "";
+    fn line(&mut self) -> Result<Vec<Pipeline>, SyntaxError> {
+        let mut pipelines = Vec::new();
+        let mut pipeline = Pipeline { when: When::Always, commands: Vec::new() };
+        // What is in front of the command, if it may not be missing.
+        let mut before = None;
         loop {
-            let command = self.command(when)?;
-            let is_empty = command.words.is_empty() && command.assignments.is_empty();
+            let command = self.command()?;
             let next = self.operator()?;
-            if !is_empty {
-                commands.push(command);
-            } else if let Some((_, next)) = next {
-                return Err(SyntaxError::MissingCommand(next));
-            } else if when != When::Always {
-                return Err(SyntaxError::MissingCommand(operator));
+            if command.is_empty() {
+                return match next.map(|next| next.1).or(before) {
+                    Some(operator) => Err(SyntaxError::MissingCommand(operator)),
+                    None => Ok(pipelines),
+                };
             }
+            pipeline.commands.push(command);
             match next {
-                Some(next) => (when, operator) = next,
-                None => return Ok(commands),
+                Some((None, operator)) => before = Some(operator),
+                Some((Some(when), operator)) => {
+                    before = (when != When::Always).then_some(operator);
+                    pipelines
+                        .push(core::mem::replace(&mut pipeline, Pipeline { when, commands: Vec::new() }));
+                }
+                None => {
+                    pipelines.push(pipeline);
+                    return Ok(pipelines);
+                }
             }
         }
     }
 
-    /// Reads an operator, or finds the end of the line.
-    fn operator(&mut self) -> Result<Option<(When, &'static str)>, SyntaxError> {
+    /// Reads an operator, or finds the end of the line. After `|` the pipeline goes on: there is no `When`.
+    fn operator(&mut self) -> Result<Option<(Option<When>, &'static str)>, SyntaxError> {
         let Some(first) = self.characters.next() else { return Ok(None) };
         match (first, self.characters.peek()) {
             ('&', Some('&')) => {
                 self.characters.next();
-                Ok(Some((When::Success, "&&")))
+                Ok(Some((Some(When::Success), "&&")))
             }
             ('|', Some('|')) => {
                 self.characters.next();
-                Ok(Some((When::Failure, "||")))
+                Ok(Some((Some(When::Failure), "||")))
             }
-            (';' | '\n', _) => Ok(Some((When::Always, ";"))),
+            ('|', _) => Ok(Some((None, "|"))),
+            (';' | '\n', _) => Ok(Some((Some(When::Always), ";"))),
             ('#', _) => {
                 self.characters = "".chars().peekable();
                 Ok(None)
@@ -137,13 +197,21 @@ impl Parser<'_> {
         }
     }
 
-    /// Reads words up to an operator, a comment or the end.
-    fn command(&mut self, when: When) -> Result<Command, SyntaxError> {
-        let mut command = Command { when, assignments: Vec::new(), words: Vec::new() };
+    fn skip_spaces(&mut self) {
+        while self.characters.next_if(|c| matches!(c, ' ' | '\t' | '\r')).is_some() {}
+    }
+
+    /// Reads words and redirections up to an operator, a comment or the end.
+    fn command(&mut self) -> Result<Command, SyntaxError> {
+        let mut command = Command::default();
         loop {
-            while self.characters.next_if(|c| matches!(c, ' ' | '\t' | '\r')).is_some() {}
+            self.skip_spaces();
+            if let Some(redirection) = self.redirection()? {
+                command.redirections.push(redirection);
+                continue;
+            }
             match self.characters.peek() {
-                None | Some(';' | '\n' | '&' | '|' | '<' | '>' | '(' | ')' | '`' | '#') => {
+                None | Some(';' | '\n' | '&' | '|' | '(' | ')' | '`' | '#') => {
                     return Ok(command);
                 }
                 Some(_) => {}
@@ -156,12 +224,53 @@ impl Parser<'_> {
         }
     }
 
+    /// Reads a redirection, if there is one.
+    fn redirection(&mut self) -> Result<Option<Redirection>, SyntaxError> {
+        let mut ahead = self.characters.clone();
+        let number = ahead.next_if(|c| matches!(c, '0' | '1' | '2'));
+        let Some(operator) = ahead.next_if(|c| matches!(c, '<' | '>')) else { return Ok(None) };
+        self.characters = ahead;
+        let stream = match (number, operator) {
+            (None | Some('0'), '<') => Stream::Input,
+            (None | Some('1'), '>') => Stream::Output,
+            (Some('2'), '>') => Stream::Error,
+            (Some(number), _) => return Err(SyntaxError::Unsupported(number)),
+            (None, other) => return Err(SyntaxError::Unsupported(other)),
+        };
+        let appends = operator == '>' && self.characters.next_if_eq(&'>').is_some();
+        if operator == '>' && !appends && self.characters.next_if_eq(&'&').is_some() {
+            let target = match self.characters.next() {
+                Some('1') => Stream::Output,
+                Some('2') => Stream::Error,
+                _ => return Err(SyntaxError::Unsupported('&')),
+            };
+            return Ok(Some(Redirection { stream, target: Target::Same(target) }));
+        }
+        if let Some(other @ ('<' | '>')) = self.characters.peek() {
+            return Err(SyntaxError::Unsupported(*other));
+        }
+        self.skip_spaces();
+        let word = match self.characters.peek() {
+            Some('#') => Word::default(),
+            _ => self.word()?,
+        };
+        if word == Word::default() {
+            return Err(SyntaxError::MissingFile(match (operator, appends) {
+                ('<', _) => "<",
+                (_, false) => ">",
+                (_, true) => ">>",
+            }));
+        }
+        let target = if appends { Target::EndOfFile(word) } else { Target::File(word) };
+        Ok(Some(Redirection { stream, target }))
+    }
+
     fn word(&mut self) -> Result<Word, SyntaxError> {
         let mut word = Word::default();
         while let Some(&character) = self.characters.peek() {
             match character {
-                ' ' | '\t' | '\r' | '\n' | ';' | '&' | '|' => break,
-                '<' | '>' | '(' | ')' | '`' => return Err(SyntaxError::Unsupported(character)),
+                ' ' | '\t' | '\r' | '\n' | ';' | '&' | '|' | '<' | '>' => break,
+                '(' | ')' | '`' => return Err(SyntaxError::Unsupported(character)),
                 _ => {}
             }
             self.characters.next();
@@ -340,15 +449,17 @@ pub fn last_word(line: &str) -> LastWord {
     let mut quote = None;
     let mut characters = line.char_indices().peekable();
     while let Some((index, character)) = characters.next() {
-        if quote.is_none() && matches!(character, ' ' | '\t' | ';' | '&' | '|') {
+        if quote.is_none() && matches!(character, ' ' | '\t' | ';' | '&' | '|' | '<' | '>') {
             if in_word {
                 // An assignment in front leaves the next word in the command's place.
                 let assignment = word.text.split_once('=').is_some_and(|(name, _)| is_name(name));
                 word.is_command = word.is_command && assignment;
                 in_word = false;
             }
-            if !matches!(character, ' ' | '\t') {
-                word.is_command = true;
+            match character {
+                ' ' | '\t' => {}
+                '<' | '>' => word.is_command = false,
+                _ => word.is_command = true,
             }
             continue;
         }
@@ -376,6 +487,19 @@ mod tests {
 
     /// The line as it would be run, with the variables `A=1`, `TWO="x  y"`, `EMPTY=` and status 7.
     fn run(line: &str) -> Result<Vec<(When, Vec<String>)>, SyntaxError> {
+        let pipelines = run_pipelines(line)?;
+        assert!(pipelines.iter().all(|(_, commands)| commands.len() == 1), "{line:?}");
+        Ok(pipelines
+            .into_iter()
+            .flat_map(|(when, commands)| Some((when, commands.into_iter().next()?)))
+            .collect())
+    }
+
+    /// The words of the commands of a pipeline.
+    type Commands = Vec<Vec<String>>;
+
+    /// The same with the commands of pipelines.
+    fn run_pipelines(line: &str) -> Result<Vec<(When, Commands)>, SyntaxError> {
         let value_of = |name: &str| match name {
             "A" => Some("1".to_string()),
             "TWO" => Some(" x  y".to_string()),
@@ -383,14 +507,21 @@ mod tests {
             "?" => Some("7".to_string()),
             _ => None,
         };
+        let command = |command: &Command| {
+            let set = command.assignments.iter().map(|(n, v)| format!("{n}:={}", v.expand_whole(&value_of)));
+            let words = command.words.iter().flat_map(|word| word.expand(&value_of));
+            let streams = command.redirections.iter().map(|redirection| match &redirection.target {
+                Target::File(word) => format!("{:?}={}", redirection.stream, word.expand_whole(&value_of)),
+                Target::EndOfFile(word) => {
+                    format!("{:?}+={}", redirection.stream, word.expand_whole(&value_of))
+                }
+                Target::Same(other) => format!("{:?}=&{other:?}", redirection.stream),
+            });
+            set.chain(words).chain(streams).collect()
+        };
         Ok(parse(line)?
             .iter()
-            .map(|command| {
-                let set =
-                    command.assignments.iter().map(|(n, v)| format!("{n}:={}", v.expand_whole(&value_of)));
-                let words = command.words.iter().flat_map(|word| word.expand(&value_of));
-                (command.when, set.chain(words).collect())
-            })
+            .map(|pipeline| (pipeline.when, pipeline.commands.iter().map(command).collect()))
             .collect())
     }
 
@@ -447,6 +578,40 @@ mod tests {
     }
 
     #[test]
+    fn pipelines() {
+        use When::*;
+        let pipeline = |when, commands: &[&[&str]]| {
+            (when, commands.iter().map(|words| words.iter().map(|word| word.to_string()).collect()).collect())
+        };
+        assert_eq!(
+            run_pipelines("a x|b | X=1 c && d || e|f;").unwrap(),
+            [
+                pipeline(Always, &[&["a", "x"], &["b"], &["X:=1", "c"]]),
+                pipeline(Success, &[&["d"]]),
+                pipeline(Failure, &[&["e"], &["f"]]),
+            ]
+        );
+        assert_eq!(words("echo 'a|b' c\\|d \"|\""), ["echo", "a|b", "c|d", "|"]);
+    }
+
+    #[test]
+    fn redirections() {
+        assert_eq!(words("a <in >out 2>err"), ["a", "Input=in", "Output=out", "Error=err"]);
+        assert_eq!(words("a x>b"), ["a", "x", "Output=b"]);
+        assert_eq!(words("> f a b >>'g h'c d"), ["a", "b", "d", "Output=f", "Output+=g hc"]);
+        assert_eq!(words("a 1> $A 0<\"$TWO\" 2>>x"), ["a", "Output=1", "Input= x  y", "Error+=x"]);
+        assert_eq!(words("a >f 2>&1 >&2"), ["a", "Output=f", "Error=&Output", "Output=&Error"]);
+        assert_eq!(words("> f"), ["Output=f"]);
+        assert_eq!(words("X=1 < f"), ["X:=1", "Input=f"]);
+        // Numbers name a stream only right in front of the operator, and on their own.
+        assert_eq!(words("a 2 >f"), ["a", "2", "Output=f"]);
+        assert_eq!(words("a 12>f"), ["a", "12", "Output=f"]);
+        assert_eq!(words("a '2'>f"), ["a", "2", "Output=f"]);
+        assert_eq!(words("a 3>f"), ["a", "3", "Output=f"]);
+        assert_eq!(words("echo '>' \\< \">>\""), ["echo", ">", "<", ">>"]);
+    }
+
+    #[test]
     fn assignments() {
         assert_eq!(words("X=1 Y='a b' cmd Z=2"), ["X:=1", "Y:=a b", "cmd", "Z=2"]);
         assert_eq!(words("X="), ["X:="]);
@@ -468,10 +633,25 @@ mod tests {
             ("a ;; b", MissingCommand(";")),
             ("; a", MissingCommand(";")),
             ("a && || b", MissingCommand("||")),
-            ("a | b", Unsupported('|')),
+            ("| a", MissingCommand("|")),
+            ("a |", MissingCommand("|")),
+            ("a | | b", MissingCommand("|")),
+            ("a | && b", MissingCommand("&&")),
+            ("a | ; b", MissingCommand(";")),
+            ("a |& b", Unsupported('&')),
             ("a & b", Unsupported('&')),
-            ("a > b", Unsupported('>')),
-            ("a x>b", Unsupported('>')),
+            ("a >", MissingFile(">")),
+            ("a >> # b", MissingFile(">>")),
+            ("a < | b", MissingFile("<")),
+            ("a >| b", MissingFile(">")),
+            ("a << b", Unsupported('<')),
+            ("a <> b", Unsupported('>')),
+            ("a >>> b", Unsupported('>')),
+            ("a >& b", Unsupported('&')),
+            ("a >>&1", MissingFile(">>")),
+            ("a &> b", Unsupported('&')),
+            ("a 0> b", Unsupported('0')),
+            ("a 2< b", Unsupported('2')),
             ("(a)", Unsupported('(')),
             ("echo $(a)", Unsupported('(')),
             ("echo `a`", Unsupported('`')),
@@ -504,20 +684,25 @@ mod tests {
         assert_eq!(last("cat 'a b"), (4, "a b".into(), false));
         assert_eq!(last("cat a\\ b"), (4, "a b".into(), false));
         assert_eq!(last("cat a\\"), (4, "a".into(), false));
+        assert_eq!(last("ls | c"), (5, "c".into(), true));
+        assert_eq!(last("ls >fi"), (4, "fi".into(), false));
+        assert_eq!(last("ls 2> fi"), (6, "fi".into(), false));
+        assert_eq!(last("<"), (1, "".into(), false));
     }
 
     /// Every short line over the special characters is either understood or refused, and the result is stable.
     #[test]
     fn no_line_panics() {
-        let alphabet = ['a', ' ', '\'', '"', '\\', '$', '{', '}', '?', ';', '&', '|', '#', '=', 'é'];
+        let alphabet = ['2', ' ', '\'', '"', '\\', '$', '{', '<', '>', '?', ';', '&', '|', '#', '=', 'é'];
         let mut lines = vec![String::new()];
         for _ in 0..5 {
             lines = lines.iter().flat_map(|line| alphabet.map(|c| format!("{line}{c}"))).collect();
             for line in &lines {
                 let _ = last_word(line);
-                if let Ok(commands) = parse(line) {
-                    assert!(commands.iter().all(|c| !c.words.is_empty() || !c.assignments.is_empty()));
-                    assert!(commands.first().is_none_or(|command| command.when == When::Always));
+                if let Ok(pipelines) = parse(line) {
+                    assert!(pipelines.iter().all(|p| !p.commands.is_empty()));
+                    assert!(pipelines.iter().flat_map(|p| &p.commands).all(|command| !command.is_empty()));
+                    assert!(pipelines.first().is_none_or(|pipeline| pipeline.when == When::Always));
                 }
             }
         }

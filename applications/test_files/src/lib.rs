@@ -41,6 +41,8 @@ pub fn main(_args: Vec<String>) -> isize {
             ("&&, || and ; decide what runs", shell::operators),
             ("programs get their arguments and environment", shell::arguments_and_environment),
             ("errors are one line on standard error", shell::errors),
+            ("<, > and >> lead to files", shell::redirections),
+            ("| leads to the next program", shell::pipelines),
             ("programs that crash leave the shell running", shell::crashes),
             ("the programs for files do what they say", shell::file_programs),
             ("40 runs of the shell leave nothing behind", shell::no_leak),
@@ -48,6 +50,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("a person can edit, recall and complete", terminal::editing),
             ("Ctrl-C ends the program, not the shell", terminal::ctrl_c),
             ("Ctrl-C ends a program of shell -c", terminal::ctrl_c_of_a_line),
+            ("Ctrl-C ends all of a pipeline", terminal::ctrl_c_of_a_pipeline),
             ("Ctrl-D ends input and shell", terminal::ctrl_d),
         ],
     )

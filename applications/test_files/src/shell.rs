@@ -90,7 +90,22 @@ pub fn errors() {
     fails("/nonesuch", 127, "shell: /nonesuch: command not found\n");
     fails("''", 127, "shell: : command not found\n");
     fails("echo 'a", 2, "shell: missing closing '\n");
-    fails("echo a | cat", 2, "shell: '|' is not supported here (write '\\|' for the character)\n");
+    fails("echo a & cat", 2, "shell: '&' is not supported here (write '\\&' for the character)\n");
+    fails("echo a |", 2, "shell: missing command at '|'\n");
+    fails("echo a >", 2, "shell: missing file name after '>'\n");
+    fails("echo a > $NONE", 1, "shell: a redirection needs one file name, and there are 0\n");
+    fails("echo a > ''", 1, "shell: '': no such file or directory\n");
+    fails("echo a > /tmp", 1, "shell: /tmp: is a directory\n");
+    fails("echo a > /hello.wat/x", 1, "shell: /hello.wat/x: not a directory\n");
+    fails("cat < /nonesuch", 1, "shell: /nonesuch: no such file or directory\n");
+    fails("cat < /tmp", 1, "shell: /tmp: is a directory\n");
+    for operator in [">", ">>", "2>"] {
+        let line = alloc::format!("echo a {operator} /hello.wat");
+        fails(&line, 1, "shell: /hello.wat: read-only file (copy it to /tmp and change the copy)\n");
+    }
+    fails("nonesuch | cat", 0, "shell: nonesuch: command not found\n");
+    fails("echo a | nonesuch", 127, "shell: nonesuch: command not found\n");
+    fails("cat < /nonesuch | cat", 0, "shell: /nonesuch: no such file or directory\n");
     fails("cd /nonesuch", 1, "shell: cd: /nonesuch: no such file or directory\n");
     fails("cd a b", 2, "usage: cd [DIRECTORY]\n");
     fails("exit x", 2, "shell: exit: x: not a number\n");
@@ -110,6 +125,72 @@ pub fn errors() {
     let (status, _, error) = run("/hello.cwasm");
     assert_eq!(status, 126);
     assert!(error.starts_with("shell: /hello.cwasm: ") && error.lines().count() == 1, "{error:?}");
+}
+
+pub fn redirections() {
+    let dir = scratch("redirections");
+    let quiet = |line: &str| {
+        let (status, out) = quiet(&alloc::format!("cd /tmp/redirections; {line}"));
+        assert_eq!(status, 0, "{line}");
+        out
+    };
+    assert_eq!(
+        quiet("echo one > f; cat f; echo two >> f; cat < f; echo three >f; cat <f"),
+        "one\none\ntwo\nthree\n"
+    );
+    assert_eq!(quiet("cat < /hello.wat > x; cmp /hello.wat x && echo same"), "same\n");
+    assert_eq!(quiet("cat nothing 2> e; echo $?; cat e"), "1\ncat: nothing: no such file or directory\n");
+    assert_eq!(quiet("cat nothing >b 2>&1; cat e nothing 2>>b >&2; cat b").lines().count(), 3);
+    assert_eq!(quiet("> empty; ls -l empty; V=kept > empty; echo $V").lines().last(), Some("kept"));
+    // The shell's own commands write there too, and only they.
+    assert_eq!(
+        quiet("export A='x y'; export > vars; echo out; cat < vars")
+            .lines()
+            .filter(|line| *line == "A=x\\ y")
+            .count(),
+        1
+    );
+    assert_eq!(quiet("cd /nonesuch 2> e; cat e"), "shell: cd: /nonesuch: no such file or directory\n");
+    assert_eq!(quiet("cat < f > 'name with spaces'; N='name with spaces'; cat < \"$N\""), "three\n");
+    // A file that is emptied is not what stops the ones that follow.
+    assert_eq!(quiet("cat < f > f; cat f; echo end"), "end\n");
+    assert_eq!(quiet("echo hello > f; wasm_run /guests/wasi_cat.cwasm < f > g; cat g"), "hello\n");
+    remove("redirections");
+    drop(dir);
+}
+
+pub fn pipelines() {
+    assert_eq!(quiet("echo hello | cat"), (0, "hello\n".into()));
+    assert_eq!(quiet("echo hello | cat | cat - | cat"), (0, "hello\n".into()));
+    assert_eq!(quiet("echo hello | wasm_run /guests/wasi_cat.cwasm | cat"), (0, "hello\n".into()));
+    assert_eq!(
+        quiet("crash 3 | crash 4; echo $?; crash 5 | true; echo $?; true | false || echo no").1,
+        "4\n0\nno\n"
+    );
+    assert_eq!(quiet("false; true | echo $?").1, "1\n");
+    // A command of the shell changes nothing when it is part of a pipeline.
+    assert_eq!(quiet("cd /tmp | cat; exit 4 | cat; pwd; A=1 | cat; echo \"<$A>\"; V='a  b' export | cat"), {
+        let (_, out) = quiet("pwd; echo '<>'; V='a  b' export | cat");
+        (0, out)
+    });
+    assert_eq!(quiet("echo out | cat > /tmp/pipe_out; cat < /tmp/pipe_out; rm /tmp/pipe_out").1, "out\n");
+    assert_eq!(quiet("cat /nonesuch 2>&1 | cat").1, "cat: /nonesuch: no such file or directory\n");
+    // 1 MiB, which is more than fits a pipe, in order.
+    let dir = scratch("pipelines");
+    let bytes: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
+    file_ops::create_file(Path::new("big"), &dir).unwrap().lock().write_at(&bytes, 0).unwrap();
+    assert_eq!(
+        quiet("cat /tmp/pipelines/big | cat | wasm_run /guests/wasi_cat.cwasm > /tmp/pipelines/copy"),
+        (0, "".into())
+    );
+    assert_eq!(quiet("cmp /tmp/pipelines/big /tmp/pipelines/copy").0, 0);
+    // A writer that nobody reads any more ends.
+    assert_eq!(quiet("cat /tmp/pipelines/big | true; echo $?"), (0, "0\n".into()));
+    assert_eq!(
+        quiet("wasm_run /guests/wasi_cat.cwasm < /tmp/pipelines/big | true; echo $?"),
+        (0, "0\n".into())
+    );
+    remove("pipelines");
 }
 
 pub fn crashes() {
@@ -163,6 +244,7 @@ pub fn no_leak() {
     let round = || {
         assert_eq!(quiet("echo a; cd /tmp && ls -l /guests").0, 0);
         assert_eq!(run("nonesuch").0, 127);
+        assert_eq!(quiet("echo a > /tmp/no_leak; cat < /tmp/no_leak | cat | true; rm /tmp/no_leak").0, 0);
     };
     (0..5).for_each(|_| round());
     let before = memory_in_use();

@@ -137,6 +137,31 @@ pub fn ctrl_c_of_a_line() {
     assert!(!shown.contains("not reached"));
 }
 
+pub fn ctrl_c_of_a_pipeline() {
+    let mut session = Session::new(vec![]);
+    for line in ["cat | cat; echo not reached", "cat | shell -c 'cat; echo inner' | cat; echo not reached"] {
+        session.shows("theseus:/$ ");
+        session.types(line);
+        session.types("\rline\r");
+        session.shows("line\r\nline\r\n");
+        session.types("\x03");
+        session.shows("shell: cat: killed\r\n");
+    }
+    session.shows("theseus:/$ ");
+    session.types("echo status $?\r");
+    session.shows("\r\nstatus 130\r\n");
+    session.types("wasm_run --invoke run /guests/spin.cwasm | cat\r");
+    session.shows("\r\n");
+    let _ = sleep::sleep(Duration::from_millis(100));
+    session.types("\x03");
+    session.shows("killed\r\n");
+    session.shows("theseus:/$ ");
+    session.types("exit\r");
+    assert_eq!(status_of(&session.shell), 130);
+    let shown = String::from_utf8_lossy(&session.screen.0.lock()).into_owned();
+    assert!(!shown.contains("\nnot reached") && !shown.contains("inner\r\n"), "{shown}");
+}
+
 pub fn ctrl_d() {
     let mut session = Session::new(vec![]);
     session.shows("theseus:/$ ");

@@ -3,20 +3,28 @@
 use crate::suite::harness::*;
 use crate::suite::{Ground, TESTS as SUITE};
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use fs_node::{DirRef, FileOrDir};
+use io::{ImmutableRead, ImmutableWrite, IoError};
 use memfs::{MemFile, SymbolicLink};
 use path::Path;
+use stdio::{Stdio, StdioReader, StdioWriter};
 use task::KillReason;
+use tty::Tty;
 use vfs_node::VFSDirectory;
-use wasm_wasi::{DirPerms, FilePerms, WasiCtxBuilder};
+use wasm_engine::Trap;
+use wasm_wasi::{DirPerms, FilePerms, InputStream, OutputStream, WasiCtxBuilder};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("nobody is given the kernel's code", namespaces),
     ("directories are given by path", by_path),
     ("what others do in a guest's directory it sees", shared_tree),
     ("a guest that waits can be killed", killed_in_a_wait),
+    ("a guest sleeps until there is input", waits_for_input),
+    ("a guest's time ends its reading and writing", deadlines_of_streams),
+    ("a guest that reads or writes can be killed", killed_at_a_stream),
     ("guests leave nothing behind", no_leak),
 ];
 
@@ -112,6 +120,128 @@ fn killed_in_a_wait() {
                 subscription[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
                 guest.put(0x1000, &subscription);
                 guest.try_call("poll_oneoff", &[0x1000, 0x2000, 1, 0x10]).map(drop)
+            });
+            sleep::sleep(Duration::from_millis(round * 40)).unwrap();
+            // Fails if it has ended already, which it has not.
+            task.kill(KillReason::Requested).unwrap();
+            assert!(matches!(task.join(), Ok(task::ExitValue::Killed(KillReason::Requested))));
+        }
+    });
+}
+
+/// Standard input and output that are pipes, which nobody else has ends of.
+struct Pipes {
+    input: StdioWriter,
+    output: StdioReader,
+}
+
+fn on_pipes() -> (Guest, Pipes) {
+    let (input, output) = (Stdio::new(), Stdio::with_capacity(16));
+    let mut builder = WasiCtxBuilder::new();
+    builder.stdin(InputStream(Arc::new(input.get_reader())));
+    builder.stdout(OutputStream(Arc::new(output.get_writer())));
+    (Guest::new(&mut builder), Pipes { input: input.get_writer(), output: output.get_reader() })
+}
+
+/// Waits for standard input, at most for so long; and returns the `userdata` of the events.
+fn wait_for_input(guest: &mut Guest, milliseconds: u64) -> Vec<u64> {
+    let mut subscriptions = [0; 96];
+    subscriptions[0] = 1;
+    subscriptions[8] = 1;
+    subscriptions[48] = 2;
+    subscriptions[64] = 1;
+    subscriptions[72..80].copy_from_slice(&(milliseconds * 1_000_000).to_le_bytes());
+    guest.put(0x1000, &subscriptions);
+    guest.ok("poll_oneoff", &[0x1000, 0x2000, 2, 0x10]);
+    (0..guest.u32(0x10)).map(|index| guest.u64(0x2000 + index * 32)).collect()
+}
+
+const AN_HOUR: u64 = 3_600_000;
+
+fn waits_for_input() {
+    let (guest, pipes) = &mut on_pipes();
+    assert_eq!(wait_for_input(guest, 10), [2]);
+    let writer = pipes.input.clone();
+    let task = ktest_system::start("writer", move || {
+        sleep::sleep(Duration::from_millis(30)).unwrap();
+        writer.write_all(b"abc").unwrap();
+    });
+    assert_eq!(wait_for_input(guest, AN_HOUR), [1]);
+    task.join().unwrap();
+    assert_eq!(guest.read(0, 100).unwrap(), b"abc");
+    assert_eq!(wait_for_input(guest, 10), [2]);
+    pipes.input.set_eof();
+    assert_eq!(wait_for_input(guest, AN_HOUR), [1], "the end is something to be read");
+    assert_eq!(guest.read(0, 100).unwrap(), b"");
+
+    // A terminal.
+    struct Screen;
+    impl ImmutableWrite for Screen {
+        fn write(&self, buffer: &[u8]) -> Result<usize, IoError> {
+            Ok(buffer.len())
+        }
+    }
+    let terminal = Tty::new(Arc::new(Screen));
+    let mut builder = WasiCtxBuilder::new();
+    builder.stdin(InputStream(Arc::new(terminal.slave())));
+    builder.stdout(OutputStream(Arc::new(terminal.slave())));
+    let guest = &mut Guest::new(&mut builder);
+    for fd in [0, 1] {
+        guest.ok("fd_fdstat_get", &[fd, 0x40]);
+        assert_eq!(guest.bytes(0x40, 1), [2], "a terminal");
+    }
+    terminal.master().write(b"half a line").unwrap();
+    assert_eq!(wait_for_input(guest, 10), [2]);
+    let keyboard = terminal.master();
+    let task = ktest_system::start("writer", move || {
+        sleep::sleep(Duration::from_millis(30)).unwrap();
+        keyboard.write(b"\r").unwrap();
+    });
+    assert_eq!(wait_for_input(guest, AN_HOUR), [1]);
+    task.join().unwrap();
+    assert_eq!(guest.read(0, 100).unwrap(), b"half a line\n");
+}
+
+fn deadlines_of_streams() {
+    let (guest, pipes) = &mut on_pipes();
+    guest.array(&[(0x3000, 100)]);
+    let interrupted = |guest: &mut Guest, name: &str, fd: i64| {
+        guest.store.set_deadline(Some(Duration::from_millis(20)));
+        let error = guest.try_call(name, &[fd, 0x80, 1, 0x10]).unwrap_err();
+        assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt), "{name}");
+        guest.store.set_deadline(None);
+    };
+    interrupted(guest, "fd_read", 0);
+    // As much as there was room for has been written.
+    interrupted(guest, "fd_write", 1);
+    assert_eq!(pipes.output.remaining_bytes(), 16);
+    // The store is as good as before.
+    assert_eq!(pipes.output.read(&mut [0; 100]), Ok(16));
+    pipes.input.write_all(b"x").unwrap();
+    guest.store.set_deadline(Some(Duration::from_secs(3600)));
+    assert_eq!(guest.read(0, 100).unwrap(), b"x");
+    assert_eq!(guest.read(0, 0).unwrap(), b"", "no byte is nothing to wait for");
+    assert_eq!(guest.write(1, b"abc"), Ok(3));
+}
+
+fn killed_at_a_stream() {
+    ktest_system::leaves_nothing(|| {
+        for round in 0..8 {
+            let task = ktest_system::start("test_wasi", move || {
+                let (guest, _pipes) = &mut on_pipes();
+                guest.array(&[(0x3000, 100)]);
+                match round % 4 {
+                    0 => guest.try_call("fd_read", &[0, 0x80, 1, 0x10]).map(drop),
+                    1 => guest.try_call("fd_write", &[1, 0x80, 1, 0x10]).map(drop),
+                    2 => {
+                        guest.store.set_deadline(Some(Duration::from_secs(3600)));
+                        guest.try_call("fd_read", &[0, 0x80, 1, 0x10]).map(drop)
+                    }
+                    _ => {
+                        wait_for_input(guest, AN_HOUR);
+                        Ok(())
+                    }
+                }
             });
             sleep::sleep(Duration::from_millis(round * 40)).unwrap();
             // Fails if it has ended already, which it has not.

@@ -321,7 +321,7 @@ pub(crate) fn control_c() {
         }
         {
             let tty = tty::Tty::new(Arc::new(Nowhere));
-            let _foreground = app_io::Foreground::new(tty.master().discipline(), running.task());
+            let _foreground = app_io::Foreground::new(tty.master().discipline(), [&**running.task()]);
             tty.master().write_byte(CTRL_C).expect("it can be typed");
             assert!(tasks().iter().all(|task| task.kill_requested() || task.has_exited()));
         }

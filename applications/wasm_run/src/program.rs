@@ -44,7 +44,10 @@ pub(crate) fn run(command: &Run<'_>, wasi: &mut Wasi, streams: Streams) -> Resul
     };
     let (engine, module) = load(command, streams)?;
     let mut linker = provide(&engine, streams).map_err(input)?;
-    let wasi = match module.imports().any(|import| import.module() == wasm_wasi::MODULE) {
+    let wasi = match module
+        .imports()
+        .any(|import| [wasm_wasi::MODULE, wasm_wasi::p0::MODULE].contains(&import.module()))
+    {
         true => {
             let args = program_args(command).map_err(input)?;
             let options = ProgramOptions { args: &args, env: &command.env, dirs: &command.dirs };

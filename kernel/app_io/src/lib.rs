@@ -22,7 +22,7 @@ use io::IoError;
 use spin::RwLock;
 use tty::LineDiscipline;
 
-pub use foreground::Foreground;
+pub use foreground::{Foreground, end_program};
 pub use io::{ImmutableRead, ImmutableWrite};
 
 /// Where a task reads from and prints to.

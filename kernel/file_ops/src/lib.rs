@@ -9,11 +9,13 @@ extern crate alloc;
 
 mod copy;
 mod remove;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use copy::{copy, copy_content};
 pub use remove::remove;
+pub use stream::{FileReader, FileWriter};
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;

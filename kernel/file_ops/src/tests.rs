@@ -1,5 +1,5 @@
 use super::*;
-use io::IoError;
+use io::{ImmutableRead, ImmutableWrite, IoError};
 
 fn root() -> DirRef {
     VFSDirectory::create_root()
@@ -219,4 +219,52 @@ fn touching() {
     assert_eq!(read("fresh", &root), "");
     assert_eq!(touch(p("no/file"), &root), Err(FsError::NotFound));
     assert_eq!(touch(p("top/x"), &root), Err(FsError::NotADirectory));
+}
+
+#[test]
+fn a_file_is_a_stream() {
+    let root = root();
+    let out = FileWriter::create(p("f"), &root).unwrap();
+    out.write_all(b"hello ").unwrap();
+    out.write_all(b"world").unwrap();
+    assert_eq!(read("f", &root), "hello world");
+    let input = FileReader::open(p("f"), &root).unwrap();
+    let mut buffer = [0; 8];
+    assert_eq!((input.read(&mut buffer), &buffer), (Ok(8), b"hello wo"));
+    // What comes after the end was reached can be read; that is no longer the end.
+    assert_eq!((input.read(&mut buffer), input.read(&mut buffer)), (Ok(3), Ok(0)));
+    let (one, two) = (FileWriter::append(p("f"), &root).unwrap(), FileWriter::append(p("f"), &root).unwrap());
+    for end in [&one, &two, &one] {
+        end.write_all(b"+").unwrap();
+    }
+    assert_eq!(read("f", &root), "hello world+++");
+    assert_eq!(input.read(&mut buffer), Ok(3));
+    FileWriter::create(p("f"), &root).unwrap();
+    assert_eq!(read("f", &root), "");
+    FileWriter::append(p("new"), &root).unwrap().write_all(b"x").unwrap();
+    assert_eq!(read("new", &root), "x");
+    memfs::SymbolicLink::create_new("f", "link", &root).unwrap();
+    FileWriter::create(p("link"), &root).unwrap().write_all(b"by a link").unwrap();
+    assert_eq!(read("f", &root), "by a link");
+}
+
+#[test]
+fn what_is_no_stream() {
+    static BYTES: [u8; 1] = *b"x";
+    let root = root();
+    create_dir(p("d"), &root).unwrap();
+    MemFile::from_static(&BYTES, "fixed", &root).unwrap();
+    let read_only = FsError::Io(IoError::ReadOnly);
+    for (path, to_read, to_write) in [
+        ("d", Some(FsError::IsADirectory), FsError::IsADirectory),
+        ("none/f", Some(FsError::NotFound), FsError::NotFound),
+        ("fixed/f", Some(FsError::NotADirectory), FsError::NotADirectory),
+        ("", Some(FsError::NotFound), FsError::NotFound),
+        ("fixed", None, read_only),
+    ] {
+        assert_eq!(FileReader::open(p(path), &root).err(), to_read, "{path}");
+        assert_eq!(FileWriter::create(p(path), &root).err(), Some(to_write), "{path}");
+        assert_eq!(FileWriter::append(p(path), &root).err(), Some(to_write), "{path}");
+    }
+    assert_eq!(FileReader::open(p("none"), &root).err(), Some(FsError::NotFound));
 }

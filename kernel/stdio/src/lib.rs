@@ -5,6 +5,7 @@
 //! * A reader waits until there are bytes, or no writer is left and none can come ([`Stdio`] itself counts as one until it is
 //!   dropped). Then it reads zero bytes: the end.
 //! * A writer waits while the queue is full, and fails with [`IoError::BrokenPipe`] when no reader is left.
+//! * [`ImmutableRead::wait_readable`] ends when a read would, and takes nothing out; [`ImmutableWrite::wait_writable`] likewise.
 //! * A killed task that waits here stops waiting by unwinding.
 #![cfg_attr(not(test), no_std)]
 
@@ -15,7 +16,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::time::Duration;
 use io::{ImmutableRead, ImmutableWrite, IoError};
+use sleep::wait_until_timeout;
 use spin::Mutex;
 use wait_queue::WaitQueue;
 
@@ -37,6 +40,21 @@ struct Queue {
 impl Queue {
     fn is_at_end(&self) -> bool {
         self.ended.load(Ordering::Acquire) || self.writers.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether a reader need not wait.
+    fn is_readable(&self) -> bool {
+        self.length.load(Ordering::Acquire) > 0 || self.is_at_end()
+    }
+
+    /// Whether nothing that is written will be read.
+    fn is_broken(&self) -> bool {
+        self.readers.load(Ordering::Acquire) == 0 || self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether a writer need not wait.
+    fn is_writable(&self) -> bool {
+        self.length.load(Ordering::Acquire) < self.capacity || self.is_broken()
     }
 
     fn wake_all(&self) {
@@ -76,6 +94,17 @@ impl Queue {
         }
         Ok(count)
     }
+}
+
+/// Waits until `condition` holds, at most for `timeout`, and returns whether it does.
+fn wait(waiters: &WaitQueue, timeout: Option<Duration>, condition: impl Fn() -> bool) -> bool {
+    let holds = || condition().then_some(());
+    match timeout {
+        None => waiters.wait_until(holds),
+        Some(Duration::ZERO) => return condition(),
+        Some(timeout) => return wait_until_timeout(waiters, timeout, holds).is_some(),
+    }
+    true
 }
 
 /// A queue of bytes. While it exists, readers wait for writers that may still come.
@@ -196,11 +225,13 @@ impl ImmutableRead for StdioReader {
             if let Some(count) = self.try_read(buffer) {
                 return Ok(count);
             }
-            let queue = &*self.queue;
-            queue
-                .for_bytes
-                .wait_until(|| (queue.length.load(Ordering::Acquire) > 0 || queue.is_at_end()).then_some(()));
+            self.wait_readable(None);
         }
+    }
+
+    fn wait_readable(&self, timeout: Option<Duration>) -> bool {
+        let queue = &*self.queue;
+        wait(&queue.for_bytes, timeout, || queue.is_readable())
     }
 }
 
@@ -238,19 +269,21 @@ impl ImmutableWrite for StdioWriter {
         }
         let queue = &*self.queue;
         loop {
-            if queue.readers.load(Ordering::Acquire) == 0 || queue.ended.load(Ordering::Acquire) {
+            if queue.is_broken() {
                 return Err(IoError::BrokenPipe);
             }
             match queue.put(buffer)? {
-                0 => queue.for_room.wait_until(|| {
-                    let room = queue.length.load(Ordering::Acquire) < queue.capacity;
-                    let broken =
-                        queue.readers.load(Ordering::Acquire) == 0 || queue.ended.load(Ordering::Acquire);
-                    (room || broken).then_some(())
-                }),
+                0 => {
+                    self.wait_writable(None);
+                }
                 count => return Ok(count),
             }
         }
+    }
+
+    fn wait_writable(&self, timeout: Option<Duration>) -> bool {
+        let queue = &*self.queue;
+        wait(&queue.for_room, timeout, || queue.is_writable())
     }
 }
 
@@ -357,5 +390,76 @@ mod tests {
         stdio.get_writer().write_all(b"abc").unwrap();
         assert_eq!(stdio.take_all(), b"abc");
         assert_eq!(stdio.take_all(), b"");
+    }
+
+    /// A clock, and a thread that wakes whoever sleeps.
+    fn start_ticking() {
+        use time::{ClockSource, Instant, Monotonic, Period};
+        struct HostClock;
+        impl ClockSource for HostClock {
+            type ClockType = Monotonic;
+
+            fn now() -> Instant {
+                static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+                Instant::from_nanos(START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64)
+            }
+        }
+        static STARTED: std::sync::Once = std::sync::Once::new();
+        STARTED.call_once(|| {
+            time::register_clock_source::<HostClock>(Period::from_hertz(1_000_000_000));
+            std::thread::spawn(|| {
+                loop {
+                    std::thread::sleep(Duration::from_millis(1));
+                    sleep::unblock_sleeping_tasks();
+                }
+            });
+        });
+    }
+
+    #[test]
+    fn input_can_be_waited_for() {
+        start_ticking();
+        const LONG: Duration = Duration::from_secs(3600);
+        const SHORT: Duration = Duration::from_millis(3);
+        let stdio = Stdio::new();
+        let (reader, writer) = (stdio.get_reader(), stdio.get_writer());
+        assert!(!reader.wait_readable(Some(Duration::ZERO)));
+        assert!(!reader.wait_readable(Some(SHORT)));
+        let other = reader.clone();
+        let waiter = std::thread::spawn(move || (other.wait_readable(Some(LONG)), other.remaining_bytes()));
+        writer.write_all(b"ab").unwrap();
+        assert_eq!(waiter.join().unwrap(), (true, 2));
+        for timeout in [None, Some(LONG), Some(SHORT), Some(Duration::ZERO)] {
+            assert!(reader.wait_readable(timeout));
+        }
+        assert_eq!(reader.read(&mut [0; 4]), Ok(2));
+        assert!(!reader.wait_readable(Some(SHORT)));
+        let other = reader.clone();
+        let waiter = std::thread::spawn(move || other.wait_readable(None));
+        drop((writer, stdio));
+        assert!(waiter.join().unwrap(), "the end is readable");
+        assert!(reader.wait_readable(Some(Duration::ZERO)));
+        assert_eq!(reader.read(&mut [0; 4]), Ok(0));
+    }
+
+    #[test]
+    fn room_can_be_waited_for() {
+        start_ticking();
+        let stdio = Stdio::with_capacity(2);
+        let (reader, writer) = (stdio.get_reader(), stdio.get_writer());
+        drop(stdio);
+        assert!(writer.wait_writable(None));
+        writer.write_all(b"ab").unwrap();
+        assert!(!writer.wait_writable(Some(Duration::ZERO)));
+        assert!(!writer.wait_writable(Some(Duration::from_millis(3))));
+        let other = writer.clone();
+        let waiter = std::thread::spawn(move || other.wait_writable(Some(Duration::from_secs(3600))));
+        assert_eq!(reader.read(&mut [0]), Ok(1));
+        assert!(waiter.join().unwrap());
+        writer.write_all(b"c").unwrap();
+        let other = writer.clone();
+        let waiter = std::thread::spawn(move || (other.wait_writable(None), other.write(b"d")));
+        drop(reader);
+        assert_eq!(waiter.join().unwrap(), (true, Err(IoError::BrokenPipe)));
     }
 }

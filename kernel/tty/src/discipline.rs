@@ -5,6 +5,8 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use sleep::wait_until_timeout;
 use spin::Mutex;
 use wait_queue::WaitQueue;
 
@@ -164,8 +166,19 @@ impl LineDiscipline {
             if let Some(count) = self.try_read(buffer) {
                 return count;
             }
-            self.readers.wait_until(|| self.ready.load(Ordering::Acquire).then_some(()));
+            self.wait_readable(None);
         }
+    }
+
+    /// Waits until something can be read, the end of the input included, at most for `timeout`; and returns whether it can.
+    pub(crate) fn wait_readable(&self, timeout: Option<Duration>) -> bool {
+        let ready = || self.ready.load(Ordering::Acquire).then_some(());
+        match timeout {
+            None => self.readers.wait_until(ready),
+            Some(Duration::ZERO) => return ready().is_some(),
+            Some(timeout) => return wait_until_timeout(&self.readers, timeout, ready).is_some(),
+        }
+        true
     }
 
     /// Reads without waiting; `None` if there is nothing to read yet.

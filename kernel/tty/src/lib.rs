@@ -23,6 +23,7 @@ pub use discipline::{EventHandler, LineDiscipline};
 pub use state::{Event, INPUT_LIMIT};
 
 use alloc::sync::Arc;
+use core::time::Duration;
 use io::{ImmutableRead, ImmutableWrite, IoError};
 
 /// A terminal.
@@ -123,9 +124,22 @@ impl ImmutableRead for Slave {
         self.show_echo()?;
         Ok(self.tty.discipline.read(buffer))
     }
+
+    fn wait_readable(&self, timeout: Option<Duration>) -> bool {
+        // That it can't be shown is for the read to report.
+        self.show_echo().is_err() || self.tty.discipline.wait_readable(timeout)
+    }
+
+    fn is_terminal(&self) -> bool {
+        true
+    }
 }
 
 impl ImmutableWrite for Slave {
+    fn is_terminal(&self) -> bool {
+        self.tty.discipline.cooked_output()
+    }
+
     fn write(&self, buffer: &[u8]) -> Result<usize, IoError> {
         self.write_all(buffer)?;
         Ok(buffer.len())

@@ -47,11 +47,12 @@ mod types;
 pub use clocks::{HostMonotonicClock, HostWallClock};
 pub use ctx::{DirPerms, FilePerms, WasiCtxBuilder, WasiP1Ctx};
 pub use errno::Errno;
-pub use linker::{FUNCTIONS, MODULE, add_to_linker_sync};
+pub use linker::{FUNCTIONS, MODULE, add_to_linker_sync, p0};
 pub use program::{LINK_SYMBOL, LinkProgram, Preopen, Program, ProgramOptions, link_program};
-pub use stdio::{IsTerminal, StdinStream, StdoutStream, Stream};
+pub use stdio::{InputStream, IsTerminal, OutputStream, StdinStream, StdoutStream};
 
 use core::fmt;
+use core::time::Duration;
 use wasm_engine::{Error, Trap};
 
 /// The program has ended by `proc_exit`, with this status. An error of the call that was made.
@@ -99,6 +100,22 @@ impl Stop {
                 Err(Failure::End(Trap::Interrupt.into()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Has `wait` wait until a stream is ready, not beyond the end of the guest's time. If there is none, it is left to the reading or writing itself
+    /// to wait.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub(crate) fn wait_within(&self, wait: impl Fn(Option<Duration>) -> bool) -> Result<(), Failure> {
+        let Some(deadline) = self.deadline else { return Ok(()) };
+        loop {
+            self.look()?;
+            let left = deadline.saturating_sub(wasm_platform::monotonic_nanos());
+            if wait(Some(Duration::from_nanos(left))) {
+                return Ok(());
+            }
         }
     }
 }

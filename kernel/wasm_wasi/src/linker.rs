@@ -1,4 +1,4 @@
-//! [`add_to_linker_sync`].
+//! [`add_to_linker_sync`] and [`p0::add_to_linker_sync`].
 
 use crate::guest::Guest;
 use crate::{Failure, Stop, WasiP1Ctx};
@@ -7,11 +7,53 @@ use wasm_engine::{AsContextMut, Caller, Extern, Linker, Result};
 /// The name of the module that guests import the functions from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
 
+/// Which edition of the interface a guest was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Edition {
+    /// `wasi_unstable`: the same functions but for `sock_accept`, with other layouts of `filestat` and `subscription` and other numbers for `whence`.
+    Unstable,
+    /// `wasi_snapshot_preview1`.
+    Preview1,
+}
+
+impl Edition {
+    const fn module(self) -> &'static str {
+        match self {
+            Edition::Unstable => p0::MODULE,
+            Edition::Preview1 => MODULE,
+        }
+    }
+
+    fn has(self, function: &str) -> bool {
+        self == Edition::Preview1 || function != "sock_accept"
+    }
+}
+
+/// The edition before preview 1, called `wasi_unstable`, for programs of its time: on the same [`WasiP1Ctx`], which may serve guests of both.
+pub mod p0 {
+    use super::{Edition, Linker, Result, WasiP1Ctx};
+
+    /// The name of the module that guests import the functions from.
+    pub const MODULE: &str = "wasi_unstable";
+
+    /// Defines the functions in `linker`, as [`add_to_linker_sync`](super::add_to_linker_sync) does.
+    ///
+    /// # Errors
+    /// Fails if one of the names is defined already, or there is no memory.
+    pub fn add_to_linker_sync<T: 'static>(
+        linker: &mut Linker<T>,
+        get: impl Fn(&mut T) -> &mut WasiP1Ctx + Send + Sync + Copy + 'static,
+    ) -> Result<()> {
+        super::define(linker, get, Edition::Unstable)
+    }
+}
+
 /// What a function works with.
 pub(crate) struct Call<'a> {
     pub(crate) ctx: &'a mut WasiP1Ctx,
     pub(crate) guest: Guest<'a>,
     pub(crate) stop: Stop,
+    pub(crate) edition: Edition,
 }
 
 /// What comes of it.
@@ -22,6 +64,7 @@ pub(crate) type Outcome = Result<(), Failure>;
 fn enter<T: 'static>(
     caller: &mut Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut WasiP1Ctx,
+    edition: Edition,
     function: impl FnOnce(&mut Call<'_>) -> Outcome,
 ) -> Result<i32> {
     let deadline = caller.time_left().map(|left| {
@@ -41,7 +84,7 @@ fn enter<T: 'static>(
         }
         _ => (Guest::Own(&mut []), caller.data_mut()),
     };
-    match function(&mut Call { ctx: get(data), guest, stop }) {
+    match function(&mut Call { ctx: get(data), guest, stop, edition }) {
         Ok(()) => Ok(0),
         Err(Failure::Errno(errno)) => Ok(errno as i32),
         Err(Failure::End(error)) => Err(error),
@@ -61,17 +104,27 @@ macro_rules! functions {
             linker: &mut Linker<T>,
             get: impl Fn(&mut T) -> &mut WasiP1Ctx + Send + Sync + Copy + 'static,
         ) -> Result<()> {
-            linker.func_wrap(MODULE, "proc_exit", |status: i32| -> Result<()> {
+            define(linker, get, Edition::Preview1)
+        }
+
+        fn define<T: 'static>(
+            linker: &mut Linker<T>,
+            get: impl Fn(&mut T) -> &mut WasiP1Ctx + Send + Sync + Copy + 'static,
+            edition: Edition,
+        ) -> Result<()> {
+            linker.func_wrap(edition.module(), "proc_exit", |status: i32| -> Result<()> {
                 Err(wasm_engine::Error::new(crate::I32Exit(status)))
             })?;
             $(
-                linker.func_wrap(
-                    MODULE,
-                    stringify!($name),
-                    move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32> {
-                        enter(&mut caller, get, |call| call.$name($($arg),*))
-                    },
-                )?;
+                if edition.has(stringify!($name)) {
+                    linker.func_wrap(
+                        edition.module(),
+                        stringify!($name),
+                        move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32> {
+                            enter(&mut caller, get, edition, |call| call.$name($($arg),*))
+                        },
+                    )?;
+                }
             )*
             Ok(())
         }

@@ -1,6 +1,6 @@
 //! WASI for a program that somebody runs: what `wasm_run` asks of this crate, which it loads for it.
 
-use crate::{DirPerms, FilePerms, WasiCtxBuilder, WasiP1Ctx, add_to_linker_sync};
+use crate::{DirPerms, FilePerms, WasiCtxBuilder, WasiP1Ctx, add_to_linker_sync, p0};
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::any::Any;
@@ -48,7 +48,7 @@ pub const LINK_SYMBOL: &str = "wasm_wasi_link_program";
 #[unsafe(no_mangle)]
 pub static wasm_wasi_link_program: LinkProgram = link_program;
 
-/// Defines the functions of preview 1 in `linker`, and returns what they work with, for [`Program::wasi`].
+/// Defines the functions of preview 1, and of `wasi_unstable`, in `linker`, and returns what they work with, for [`Program::wasi`].
 ///
 /// # Errors
 /// Says which of the options cannot be fulfilled.
@@ -67,6 +67,7 @@ pub fn link_program(
     }
     let wasi = wasi.try_build_p1()?;
     add_to_linker_sync(linker, ctx_of)?;
+    p0::add_to_linker_sync(linker, ctx_of)?;
     Ok(Box::new(wasi))
 }
 

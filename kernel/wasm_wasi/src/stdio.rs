@@ -34,36 +34,49 @@ pub trait StdoutStream: IsTerminal + Send + Sync + 'static {
     /// # Errors
     /// [`IoError::BrokenPipe`] if nobody reads, or whatever the stream reports.
     fn write(&self, bytes: &[u8]) -> Result<usize, IoError>;
-}
 
-/// A stream of the kernel as one of a guest.
-pub struct Stream<S: ?Sized> {
-    stream: Arc<S>,
-    terminal: bool,
-}
-
-impl<S: ?Sized> Stream<S> {
-    /// Of `stream`, and whether that is a terminal.
-    pub fn new(stream: Arc<S>, terminal: bool) -> Self {
-        Self { stream, terminal }
+    /// Waits until [`write`](Self::write) would not wait; as [`StdinStream::wait_readable`].
+    fn wait_writable(&self, timeout: Option<Duration>) -> bool {
+        let _ = timeout;
+        true
     }
 }
 
-impl<S: ?Sized> IsTerminal for Stream<S> {
+/// A stream of the kernel as the input of a guest.
+pub struct InputStream(pub Arc<dyn ImmutableRead>);
+
+impl IsTerminal for InputStream {
     fn is_terminal(&self) -> bool {
-        self.terminal
+        self.0.is_terminal()
     }
 }
 
-impl<S: ImmutableRead + ?Sized> StdinStream for Stream<S> {
+impl StdinStream for InputStream {
     fn read(&self, buffer: &mut [u8]) -> Result<usize, IoError> {
-        self.stream.read(buffer)
+        self.0.read(buffer)
+    }
+
+    fn wait_readable(&self, timeout: Option<Duration>) -> bool {
+        self.0.wait_readable(timeout)
     }
 }
 
-impl<S: ImmutableWrite + ?Sized> StdoutStream for Stream<S> {
+/// A stream of the kernel as output of a guest.
+pub struct OutputStream(pub Arc<dyn ImmutableWrite>);
+
+impl IsTerminal for OutputStream {
+    fn is_terminal(&self) -> bool {
+        self.0.is_terminal()
+    }
+}
+
+impl StdoutStream for OutputStream {
     fn write(&self, bytes: &[u8]) -> Result<usize, IoError> {
-        self.stream.write(bytes)
+        self.0.write(bytes)
+    }
+
+    fn wait_writable(&self, timeout: Option<Duration>) -> bool {
+        self.0.wait_writable(timeout)
     }
 }
 
@@ -88,10 +101,14 @@ impl StdoutStream for Nothing {
     }
 }
 
-/// Writes `bytes`, all of them unless the stream fails, and returns how many.
-pub(crate) fn write_all(stream: &dyn StdoutStream, bytes: &[u8]) -> Result<usize, Errno> {
+/// Writes `bytes`, all of them unless the stream fails or `may_write` says that this is the end, and returns how many.
+pub(crate) fn write_all(
+    stream: &dyn StdoutStream,
+    bytes: &[u8],
+    mut may_write: impl FnMut() -> bool,
+) -> Result<usize, Errno> {
     let mut done = 0;
-    while done < bytes.len() {
+    while done < bytes.len() && may_write() {
         match stream.write(&bytes[done..]) {
             Ok(0) => break,
             Ok(count) => done += count.min(bytes.len() - done),
@@ -105,22 +122,18 @@ pub(crate) fn write_all(stream: &dyn StdoutStream, bytes: &[u8]) -> Result<usize
 /// Standard input, output and error of the current task.
 #[cfg(target_os = "theseus")]
 pub(crate) mod inherited {
-    use super::{Arc, Nothing, StdinStream, StdoutStream, Stream};
-
-    fn terminal() -> bool {
-        app_io::line_discipline().is_ok_and(|discipline| discipline.cooked_output())
-    }
+    use super::{Arc, InputStream, Nothing, OutputStream, StdinStream, StdoutStream};
 
     pub(crate) fn stdin() -> Arc<dyn StdinStream> {
         match app_io::stdin() {
-            Ok(stream) => Arc::new(Stream::new(stream, app_io::line_discipline().is_ok())),
+            Ok(stream) => Arc::new(InputStream(stream)),
             Err(_) => Arc::new(Nothing),
         }
     }
 
     fn output(stream: Result<Arc<dyn app_io::ImmutableWrite>, &'static str>) -> Arc<dyn StdoutStream> {
         match stream {
-            Ok(stream) => Arc::new(Stream::new(stream, terminal())),
+            Ok(stream) => Arc::new(OutputStream(stream)),
             Err(_) => Arc::new(Nothing),
         }
     }

@@ -151,14 +151,38 @@ pub(crate) struct FileStat {
 }
 
 impl FileStat {
+    /// Bytes of a `filestat`.
+    pub(crate) const LEN: usize = 64;
+    /// Bytes of a `filestat` of `wasi_unstable`.
+    pub(crate) const UNSTABLE_LEN: usize = 56;
+
+    /// As `filestat` of `wasi_unstable`, in which the number of links has 32 bits and lies behind the type.
+    pub(crate) fn to_unstable_bytes(self) -> [u8; Self::UNSTABLE_LEN] {
+        let mut bytes = [0; Self::UNSTABLE_LEN];
+        let links = u64::from(u32::try_from(self.links).unwrap_or(u32::MAX));
+        let fields = [
+            self.device,
+            self.inode,
+            self.file_type as u64 | links << 32,
+            self.size,
+            self.accessed,
+            self.modified,
+            self.changed,
+        ];
+        for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+
     /// Of a stream.
     pub(crate) fn of_stream(file_type: FileType) -> Self {
         Self { device: 0, inode: 0, file_type, links: 0, size: 0, accessed: 0, modified: 0, changed: 0 }
     }
 
     /// As `filestat`.
-    pub(crate) fn to_bytes(self) -> [u8; 64] {
-        let mut bytes = [0; 64];
+    pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
         let fields = [
             self.device,
             self.inode,

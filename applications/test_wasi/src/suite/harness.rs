@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use fs_node::DirRef;
 use wasm_engine::{Config, Engine, Error, Extern, Instance, Linker, Module, Result, Store, Val};
-use wasm_wasi::{DirPerms, FilePerms, WasiCtxBuilder, WasiP1Ctx, add_to_linker_sync};
+use wasm_wasi::{DirPerms, FilePerms, WasiCtxBuilder, WasiP1Ctx, add_to_linker_sync, p0};
 
 /// All functions of preview 1 with their parameters: `i` has 32 bits, `I` 64.
 pub const SIGNATURES: &[(&str, &str)] = &[
@@ -159,18 +159,23 @@ pub struct Guest {
     pub instance: Instance,
 }
 
+/// The functions of a module: `wasi_unstable` has one fewer.
+fn functions_of(from: &str) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let unstable = from == p0::MODULE;
+    SIGNATURES.iter().filter(move |(name, _)| !unstable || *name != "sock_accept")
+}
+
 /// The module: for each function an import and an export that calls it.
-fn text(memory: &str) -> String {
+fn text(from: &str, memory: &str) -> String {
     let mut imports = String::new();
     let mut exports = String::new();
-    for (name, signature) in SIGNATURES {
+    for (name, signature) in functions_of(from) {
         let types: Vec<&str> =
             signature.chars().map(|letter| if letter == 'i' { "i32" } else { "i64" }).collect();
         let params = if types.is_empty() { String::new() } else { format!("(param {})", types.join(" ")) };
         let result = if *name == "proc_exit" { "" } else { "(result i32)" };
         let args: String = (0..types.len()).map(|index| format!("(local.get {index})")).collect();
-        imports +=
-            &format!("(import \"wasi_snapshot_preview1\" \"{name}\" (func ${name} {params} {result}))\n");
+        imports += &format!("(import \"{from}\" \"{name}\" (func ${name} {params} {result}))\n");
         exports += &format!("(func (export \"{name}\") {params} {result} (call ${name} {args}))\n");
     }
     format!("(module {imports} {memory} {exports})")
@@ -183,16 +188,26 @@ impl Guest {
     }
 
     pub fn with_memory(builder: &mut WasiCtxBuilder, memory: &str) -> Self {
+        Self::importing(wasm_wasi::MODULE, builder, memory)
+    }
+
+    /// For `wasi_unstable`.
+    pub fn unstable(builder: &mut WasiCtxBuilder) -> Self {
+        Self::importing(p0::MODULE, builder, "(memory (export \"memory\") 2 2)")
+    }
+
+    fn importing(from: &str, builder: &mut WasiCtxBuilder, memory: &str) -> Self {
         let mut config = Config::new();
         config.shared_memory(true);
         let engine = Engine::new(&config).unwrap();
-        Self::of(Module::new(&engine, text(memory)).unwrap(), builder)
+        Self::of(Module::new(&engine, text(from, memory)).unwrap(), builder)
     }
 
     fn of(module: Module, builder: &mut WasiCtxBuilder) -> Self {
         let engine = module.engine();
         let mut linker: Linker<WasiP1Ctx> = Linker::new(engine);
         add_to_linker_sync(&mut linker, |ctx| ctx).unwrap();
+        p0::add_to_linker_sync(&mut linker, |ctx| ctx).unwrap();
         let mut store = Store::new(engine, builder.build_p1());
         let instance = linker.instantiate(&mut store, &module).unwrap();
         Self { module, store, instance }

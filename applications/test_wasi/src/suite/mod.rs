@@ -8,6 +8,7 @@ pub mod harness;
 pub mod hostile;
 pub mod links;
 pub mod surroundings;
+pub mod unstable;
 pub mod waiting;
 
 pub use harness::Ground;
@@ -54,4 +55,8 @@ tests! {
     "waiting for clocks": waiting::clocks;
     "waiting for files and streams": waiting::descriptors;
     "deadlines end calls": waiting::deadlines;
+    "a deadline ends the reading of a directory": waiting::deadline_of_a_listing;
+    "wasi_unstable: positions and files": unstable::differences;
+    "wasi_unstable: waiting": unstable::waiting;
+    "wasi_unstable: functions": unstable::functions;
 }

@@ -108,6 +108,21 @@ pub fn descriptors(ground: &Ground) {
     assert_eq!(poll(guest, &[descriptor(7, 1, read as u32)]).unwrap()[0].1, NOTCAPABLE as u16);
 }
 
+/// Reading a large directory is work that can be interrupted, however little of it the guest asked for.
+pub fn deadline_of_a_listing(ground: &Ground) {
+    let guest = &mut Guest::on(ground);
+    for number in 0..300 {
+        guest.make(&alloc::format!("entry{number}"), b"");
+    }
+    let args = [DIR, i64::from(BUFFER), 8, 0, i64::from(RESULT)];
+    guest.store.set_deadline(Some(Duration::from_nanos(1)));
+    let error = guest.try_call("fd_readdir", &args).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+    guest.store.set_deadline(None);
+    guest.ok("fd_readdir", &args);
+    assert_eq!(guest.names(DIR, 1000).len(), 302);
+}
+
 pub fn deadlines(_: &Ground) {
     let guest = &mut Guest::new(&mut WasiCtxBuilder::new());
     let start = now(guest, 1);

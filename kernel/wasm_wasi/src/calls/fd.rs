@@ -2,8 +2,8 @@
 
 use crate::Errno;
 use crate::calls::{flags, times};
-use crate::fs::{DirEntry, FileHandle};
-use crate::linker::{Call, Outcome};
+use crate::fs::{DirEntry, ENTRIES_PIECE, FileHandle};
+use crate::linker::{Call, Edition, Outcome};
 use crate::stdio::write_all;
 use crate::table::{Descriptor, Kind};
 use crate::types::{FdFlags, FileStat, FileType, Rights, dirent, fdstat};
@@ -18,9 +18,6 @@ const LAST_ADVICE: u32 = 5;
 
 /// The kind `dir` of `prestat`.
 const PRESTAT_DIR: u8 = 0;
-
-/// How many entries of a directory are passed on between two looks whether to go on.
-const ENTRIES_PIECE: usize = 256;
 
 /// The cookie of the first entry; `.` and `..` come before the others.
 const DOTS: u64 = 2;
@@ -132,7 +129,23 @@ impl Call<'_> {
             Kind::Dir { dir, .. } => dir.stat()?,
             Kind::Input(_) | Kind::Output(_) => FileStat::of_stream(descriptor.kind.file_type()),
         };
-        Ok(self.guest.write(result, &stat.to_bytes())?)
+        self.write_filestat(result, stat)
+    }
+
+    /// How many bytes a `filestat` has.
+    pub(super) fn filestat_len(&self) -> u64 {
+        match self.edition {
+            Edition::Unstable => FileStat::UNSTABLE_LEN as u64,
+            Edition::Preview1 => FileStat::LEN as u64,
+        }
+    }
+
+    pub(super) fn write_filestat(&mut self, result: u32, stat: FileStat) -> Outcome {
+        match self.edition {
+            Edition::Unstable => self.guest.write(result, &stat.to_unstable_bytes())?,
+            Edition::Preview1 => self.guest.write(result, &stat.to_bytes())?,
+        }
+        Ok(())
     }
 
     pub(crate) fn fd_filestat_set_size(&mut self, fd: u32, size: u64) -> Outcome {
@@ -194,12 +207,21 @@ impl Call<'_> {
                 }
                 // What is there is passed on; for more nobody waits.
                 let mut is_first = true;
-                self.guest.fill(array, count, &self.stop, |bytes| {
+                let mut interrupted = None;
+                let done = self.guest.fill(array, count, &self.stop, |bytes| {
                     match core::mem::replace(&mut is_first, false) {
-                        true => Ok(stream.read(bytes)?),
+                        true => {
+                            interrupted =
+                                self.stop.wait_within(|timeout| stream.wait_readable(timeout)).err();
+                            if interrupted.is_some() { Ok(0) } else { Ok(stream.read(bytes)?) }
+                        }
                         false => Ok(0),
                     }
-                })?
+                })?;
+                if let Some(failure) = interrupted {
+                    return Err(failure);
+                }
+                done
             }
             Kind::File { file, position } => {
                 if !descriptor.rights.contains(Rights::FD_READ) {
@@ -226,7 +248,18 @@ impl Call<'_> {
                 if !descriptor.rights.contains(Rights::FD_WRITE) {
                     return Err(Errno::Notcapable.into());
                 }
-                self.guest.drain(array, count, &self.stop, |bytes| write_all(&**stream, bytes))?
+                let mut interrupted = None;
+                let stop = &self.stop;
+                let done = self.guest.drain(array, count, stop, |bytes| {
+                    write_all(&**stream, bytes, || {
+                        interrupted = stop.wait_within(|timeout| stream.wait_writable(timeout)).err();
+                        interrupted.is_none()
+                    })
+                })?;
+                if let Some(failure) = interrupted {
+                    return Err(failure);
+                }
+                done
             }
             Kind::File { file, position } => {
                 if !descriptor.rights.contains(Rights::FD_WRITE) {
@@ -280,7 +313,7 @@ impl Call<'_> {
         let own = dir.stat()?.inode;
         // Whoever begins anew sees what is there now; who goes on, what was there when they began.
         if cookie == 0 || matches!(descriptor.kind, Kind::Dir { listing: None, .. }) {
-            let entries = dir.entries()?;
+            let entries = dir.entries(&|| self.stop.look())?;
             self.ctx.table.make_room_for_listing(entries.len());
             if let Kind::Dir { listing, .. } = &mut self.ctx.table.get_mut(fd)?.kind {
                 *listing = Some(entries);
@@ -335,6 +368,12 @@ impl Call<'_> {
     pub(crate) fn fd_seek(&mut self, fd: u32, offset: i64, whence: u32, result: u32) -> Outcome {
         self.guest.check(result, 8)?;
         let descriptor = self.ctx.table.get_mut(fd)?;
+        let whence = match (self.edition, whence) {
+            (Edition::Unstable, 0) => WHENCE_CUR,
+            (Edition::Unstable, 1) => WHENCE_END,
+            (Edition::Unstable, 2) => WHENCE_SET,
+            (_, whence) => whence,
+        };
         let tells = whence == WHENCE_CUR && offset == 0;
         let rights = if tells { Rights::FD_TELL } else { Rights::FD_SEEK };
         file_of(descriptor, rights)?;

@@ -49,7 +49,7 @@ impl Call<'_> {
         len: u32,
         result: u32,
     ) -> Outcome {
-        self.guest.check(result, 64)?;
+        self.guest.check(result, self.filestat_len())?;
         let mut buffer = Vec::new();
         let path = self.guest.path(path, len, &mut buffer)?;
         let (dir, _) = self.ctx.table.dir(fd, Rights::PATH_FILESTAT_GET)?;
@@ -60,7 +60,7 @@ impl Call<'_> {
                 dir.stat_entry(&name)?
             }
         };
-        Ok(self.guest.write(result, &stat.to_bytes())?)
+        self.write_filestat(result, stat)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the specification's")]

@@ -1,16 +1,18 @@
 //! `poll_oneoff`.
 
 use super::environment::sleep_until;
-use crate::linker::{Call, Outcome};
+use crate::linker::{Call, Edition, Outcome};
 use crate::stdio::StdinStream;
 use crate::table::Kind;
 use crate::types::Rights;
-use crate::{Errno, Failure};
+use crate::{Errno, Failure, Stop};
 use alloc::sync::Arc;
 use core::time::Duration;
 use wasm_platform::monotonic_nanos;
 
 const SUBSCRIPTION: u64 = 48;
+/// In `wasi_unstable` a clock has an identifier of its own besides, in front of its number.
+const UNSTABLE_SUBSCRIPTION: u64 = 56;
 const EVENT: u64 = 32;
 
 const CLOCK: u8 = 0;
@@ -57,25 +59,42 @@ struct Look {
     input: Option<Arc<dyn StdinStream>>,
 }
 
-fn u64_at(bytes: &[u8; SUBSCRIPTION as usize], at: usize) -> u64 {
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut field = [0; 8];
     field.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(field)
 }
 
 impl Call<'_> {
+    /// How many bytes a subscription has.
+    fn subscription_len(&self) -> u64 {
+        match self.edition {
+            Edition::Unstable => UNSTABLE_SUBSCRIPTION,
+            Edition::Preview1 => SUBSCRIPTION,
+        }
+    }
+
     /// The subscription `index` of the array, which was checked.
     fn subscription(&self, array: u32, index: u32) -> Result<Subscription, Errno> {
-        let bytes = self.guest.read::<{ SUBSCRIPTION as usize }>(array + index * SUBSCRIPTION as u32)?;
+        let at = array + index * self.subscription_len() as u32;
+        let (bytes, clock) = match self.edition {
+            Edition::Unstable => (self.guest.read::<{ UNSTABLE_SUBSCRIPTION as usize }>(at)?, 24),
+            Edition::Preview1 => {
+                let mut bytes = [0; UNSTABLE_SUBSCRIPTION as usize];
+                bytes[..SUBSCRIPTION as usize]
+                    .copy_from_slice(&self.guest.read::<{ SUBSCRIPTION as usize }>(at)?);
+                (bytes, 16)
+            }
+        };
         // Fields of 32 bits and fewer begin with the same byte.
         let what = match bytes[8] {
             CLOCK => {
-                let flags = u64_at(&bytes, 40) as u16;
+                let flags = u64_at(&bytes, clock + 24) as u16;
                 if flags & !ABSTIME != 0 {
                     return Err(Errno::Inval);
                 }
                 let absolute = flags & ABSTIME != 0;
-                What::Clock { id: u64_at(&bytes, 16) as u32, timeout: u64_at(&bytes, 24), absolute }
+                What::Clock { id: u64_at(&bytes, clock) as u32, timeout: u64_at(&bytes, clock + 8), absolute }
             }
             kind @ (FD_READ | FD_WRITE) => {
                 What::Fd { fd: u64_at(&bytes, 16) as u32, writes: kind == FD_WRITE }
@@ -126,7 +145,7 @@ impl Call<'_> {
             return Err(Errno::Inval.into());
         }
         self.guest.check(result, 4)?;
-        self.guest.check(subscriptions, u64::from(count) * SUBSCRIPTION)?;
+        self.guest.check(subscriptions, u64::from(count) * self.subscription_len())?;
         self.guest.check(events, u64::from(count) * EVENT)?;
         let start = monotonic_nanos();
         loop {
@@ -135,7 +154,7 @@ impl Call<'_> {
                 return Ok(self.guest.write_u32(result, written)?);
             }
             match input {
-                Some(stream) => self.wait_for(&*stream, first)?,
+                Some(stream) => wait_for(&*stream, first, &self.stop)?,
                 None => sleep_until(first, &self.stop)?,
             }
         }
@@ -191,19 +210,19 @@ impl Call<'_> {
         }
         Ok(look)
     }
+}
 
-    /// Waits until there is something to read from `stream`, or until `deadline`.
-    fn wait_for(&self, stream: &dyn StdinStream, deadline: Option<u64>) -> Outcome {
-        loop {
-            self.stop.look()?;
-            let now = monotonic_nanos();
-            if deadline.is_some_and(|deadline| deadline <= now) {
-                return Ok(());
-            }
-            let until = [deadline, self.stop.deadline].into_iter().flatten().min();
-            if stream.wait_readable(until.map(|until| Duration::from_nanos(until.saturating_sub(now)))) {
-                return Ok(());
-            }
+/// Waits until there is something to read from `stream`, or until `deadline`.
+fn wait_for(stream: &dyn StdinStream, deadline: Option<u64>, stop: &Stop) -> Outcome {
+    loop {
+        stop.look()?;
+        let now = monotonic_nanos();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Ok(());
+        }
+        let until = [deadline, stop.deadline].into_iter().flatten().min();
+        if stream.wait_readable(until.map(|until| Duration::from_nanos(until.saturating_sub(now)))) {
+            return Ok(());
         }
     }
 }

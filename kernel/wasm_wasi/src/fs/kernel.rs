@@ -3,9 +3,9 @@
 //! The directory `/namespaces`, where the kernel's own code lies, is no guest's: whoever can put a file there has code run as the kernel.
 //! It is as if it was not there, even if a guest was given the root.
 
-use super::{Dir, DirEntry, DirHandle, File, FileHandle, Found, How, SetTimes};
-use crate::Errno;
+use super::{Dir, DirEntry, DirHandle, ENTRIES_PIECE, File, FileHandle, Found, How, SetTimes};
 use crate::types::{FileStat, FileType};
+use crate::{Errno, Failure};
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -172,11 +172,14 @@ impl Dir for KernelDir {
         Ok(())
     }
 
-    fn entries(&self) -> Result<Vec<DirEntry>, Errno> {
+    fn entries(&self, look: &dyn Fn() -> Result<(), Failure>) -> Result<Vec<DirEntry>, Failure> {
         let names = self.0.lock().list();
         let mut entries = Vec::new();
         entries.try_reserve_exact(names.len()).map_err(|_| Errno::Nomem)?;
-        for name in names {
+        for (index, name) in names.into_iter().enumerate() {
+            if index % ENTRIES_PIECE == ENTRIES_PIECE - 1 {
+                look()?;
+            }
             // Those that are gone by now are left out.
             if let Ok(node) = self.node(&name) {
                 let metadata = node.metadata();

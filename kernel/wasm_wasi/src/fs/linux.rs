@@ -3,9 +3,9 @@
 //!
 //! Of what is neither a file nor a directory (devices, sockets, FIFOs), only that it is there can be seen.
 
-use super::{Dir, DirEntry, DirHandle, File, FileHandle, Found, How, SetTimes};
-use crate::Errno;
+use super::{Dir, DirEntry, DirHandle, ENTRIES_PIECE, File, FileHandle, Found, How, SetTimes};
 use crate::types::{FileStat, FileType};
+use crate::{Errno, Failure};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -144,10 +144,13 @@ impl Dir for HostDir {
         Ok(rustix::fs::utimensat(&self.0, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    fn entries(&self) -> Result<Vec<DirEntry>, Errno> {
+    fn entries(&self, look: &dyn Fn() -> Result<(), Failure>) -> Result<Vec<DirEntry>, Failure> {
         let mut entries = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.0)? {
-            let entry = entry?;
+        for (index, entry) in rustix::fs::Dir::read_from(&self.0).map_err(Errno::from)?.enumerate() {
+            if index % ENTRIES_PIECE == ENTRIES_PIECE - 1 {
+                look()?;
+            }
+            let entry = entry.map_err(Errno::from)?;
             // What a guest cannot name it does not see.
             let Ok(name) = entry.file_name().to_str() else { continue };
             if name == "." || name == ".." {

@@ -19,12 +19,15 @@ pub(crate) use kernel::{KernelDir, wall_clock_nanos};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::HostDir;
 
-use crate::Errno;
 use crate::types::{FileStat, FileType};
+use crate::{Errno, Failure};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+
+/// How many entries of a directory are read or passed on between two looks whether to go on.
+pub(crate) const ENTRIES_PIECE: usize = 256;
 
 /// A directory.
 pub(crate) type DirHandle = Arc<dyn Dir>;
@@ -96,8 +99,8 @@ pub(crate) trait Dir: Any + Send + Sync {
     /// Sets the times of an entry.
     fn set_times_of_entry(&self, name: &str, times: SetTimes) -> Result<(), Errno>;
 
-    /// All entries but `.` and `..`.
-    fn entries(&self) -> Result<Vec<DirEntry>, Errno>;
+    /// All entries but `.` and `..`. Calls `look` now and then, and ends with what that fails with.
+    fn entries(&self, look: &dyn Fn() -> Result<(), Failure>) -> Result<Vec<DirEntry>, Failure>;
 
     /// Makes a directory.
     fn create_dir(&self, name: &str) -> Result<(), Errno>;
