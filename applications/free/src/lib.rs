@@ -60,10 +60,11 @@ fn counts() {
     heap::trim();
     println!("free frames: {}", frame_allocator::free_frames());
     println!("frames of page tables: {}", memory::page_tables());
+    let heap = heap::statistics();
+    println!("frames of the heap: {}", heap.mapped / memory::PAGE_SIZE);
     println!("reserved frames: {}", frame_allocator::statistics().reserve);
     for area in page_allocator::statistics() {
         println!("free pages, {}: {} in {} ranges", area.name, area.free, area.chunks);
     }
-    let heap = heap::statistics();
     println!("heap: {} bytes in {} blocks", heap.in_use, heap.allocations);
 }

@@ -71,8 +71,8 @@ fn remove(name: &str) {
     }
 }
 
-/// How many frames are free, not counting what the heap merely keeps for reuse, and how many bytes of the heap are in use.
+/// How many frames are free, as `ktest_system` counts them, and how many bytes of the heap are in use.
 fn memory_in_use() -> (usize, usize) {
     heap::trim();
-    (frame_allocator::free_frames(), heap::statistics().in_use)
+    (ktest_system::free_frames(), heap::statistics().in_use)
 }

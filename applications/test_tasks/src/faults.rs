@@ -177,7 +177,7 @@ fn recurse_quietly(depth: usize) -> usize {
 fn a_stack_overflow_where_nothing_can_panic() {
     let free_frames = || {
         heap::trim();
-        frame_allocator::free_frames()
+        ktest_system::free_frames()
     };
     let overflow = || {
         assert_eq!(exception_of(|| _ = core::hint::black_box(recurse_quietly(0))), PAGE_FAULT);

@@ -6,10 +6,12 @@ use sleep::Duration;
 /// so that keeping one does not show in the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InUse {
-    /// Frames that are free, or page tables: how many of those it takes depends on where things lie.
+    /// Frames as [`free_frames`] counts them.
     pub free_frames: usize,
-    /// Pages that are free in each of the page allocator's areas.
-    pub free_pages: [usize; 3],
+    /// Pages that are free for other things than the heap.
+    pub free_pages: usize,
+    /// Pages that are free for code.
+    pub free_code_pages: usize,
     /// Blocks on the heap.
     pub heap_blocks: usize,
     /// Bytes on the heap.
@@ -45,9 +47,11 @@ impl InUse {
         let (crates, tasks) = (mod_mgmt::all_crates().len(), task::all_tasks().len());
         heap::trim();
         let heap = heap::statistics();
+        let [general, _, code] = page_allocator::statistics();
         Self {
-            free_frames: frame_allocator::free_frames() + memory::page_tables(),
-            free_pages: page_allocator::statistics().map(|area| area.free),
+            free_frames: free_frames(),
+            free_pages: general.free,
+            free_code_pages: code.free,
             heap_blocks: heap.allocations,
             heap_bytes: heap.in_use,
             code_ranges: unwind::code_range_count(),
@@ -55,6 +59,12 @@ impl InUse {
             tasks,
         }
     }
+}
+
+/// How many frames nothing has that could be left behind. Page tables and the heap's slabs count as free: how many of those it
+/// takes depends on where things lie. What is in use of the heap is told by its blocks and bytes.
+pub fn free_frames() -> usize {
+    frame_allocator::free_frames() + memory::page_tables() + heap::statistics().mapped / memory::PAGE_SIZE
 }
 
 /// Runs `action` and panics unless the system has in use afterwards just what it had before.

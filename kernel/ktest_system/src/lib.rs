@@ -14,6 +14,6 @@ mod program;
 mod tasks;
 
 pub use ballast::Ballast;
-pub use in_use::{InUse, leaves_nothing};
+pub use in_use::{InUse, free_frames, leaves_nothing};
 pub use program::{Ending, Output, Running, run_program};
 pub use tasks::{in_tasks, start, value_of};
