@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use app_io::{eprintln, print, println};
-use fs_node::{FileKind, FileOrDir, Metadata};
+use fs_node::{FileKind, FileOrDir, FsError, Metadata};
 use path::Path;
 use time::calendar::DateTime;
 
@@ -68,21 +68,30 @@ pub fn main(args: Vec<String>) -> isize {
             println!("{}{operand}:", if first { "" } else { "\n" });
         }
         first = false;
-        show(&entries(FileOrDir::Dir(dir), &style), &style);
+        match entries(FileOrDir::Dir(dir), &style) {
+            Ok(lines) => show(&lines, &style),
+            Err(error) => {
+                eprintln!("ls: {operand}: {error}");
+                status = 1;
+            }
+        }
     }
     status
 }
 
 /// What is listed of a directory.
-fn entries(node: FileOrDir, style: &Style) -> Vec<Line> {
+///
+/// # Errors
+/// The disk could not be read.
+fn entries(node: FileOrDir, style: &Style) -> Result<Vec<Line>, FsError> {
     let mut lines = Vec::new();
     if style.all {
         lines.push(Line { name: ".".into(), metadata: node.metadata() });
         let parent = node.get_parent_dir().map_or_else(|| node.clone(), FileOrDir::Dir);
         lines.push(Line { name: "..".into(), metadata: parent.metadata() });
     }
-    let FileOrDir::Dir(dir) = node else { return lines };
-    let names = dir.lock().list();
+    let FileOrDir::Dir(dir) = node else { return Ok(lines) };
+    let names = dir.lock().names()?;
     for name in names {
         if name.starts_with('.') && !style.all {
             continue;
@@ -93,7 +102,7 @@ fn entries(node: FileOrDir, style: &Style) -> Vec<Line> {
             lines.push(Line { metadata: entry.metadata(), name });
         }
     }
-    lines
+    Ok(lines)
 }
 
 impl Line {

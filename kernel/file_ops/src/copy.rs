@@ -77,7 +77,7 @@ fn copy_dir(parent: &DirRef, name: &str) -> Result<DirRef, FsError> {
 
 /// Copies a file to the name `name` in `parent`; `path` is for messages.
 fn copy_file(source: &FileRef, parent: &DirRef, name: &str, path: String) -> Result<(), Failure> {
-    let existing = parent.lock().get(name);
+    let existing = parent.lock().lookup(name).map_err(at(&path))?;
     match existing {
         Some(FileOrDir::Dir(_)) => Err(at(&path)(FsError::IsADirectory)),
         Some(FileOrDir::File(target)) if Arc::ptr_eq(&target, source) => {

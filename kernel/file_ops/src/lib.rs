@@ -85,7 +85,7 @@ pub fn open_or_create(path: &Path, cwd: &DirRef) -> Result<FileRef, FsError> {
     })?;
     // Someone else may create it between the look and the creation; then there is something to be seen.
     loop {
-        let existing = dir.lock().get(&name);
+        let existing = dir.lock().lookup(&name)?;
         match existing {
             Some(FileOrDir::Dir(_)) => return Err(FsError::IsADirectory),
             Some(FileOrDir::File(_)) if demands_directory => return Err(FsError::NotADirectory),
@@ -170,13 +170,15 @@ fn destination(source: &Path, target: &Path, cwd: &DirRef) -> Result<(Target, St
     Ok((found, target.as_str().to_string()))
 }
 
-/// Moves what is at `source` to `target`: into it, if it is a directory, else to that path, where a file is replaced.
+/// Moves what is at `source` to `target`: into it, if it is a directory, else to that path, where a file is replaced. To another file system
+/// it is copied, and then removed; if it cannot all be copied, nothing is removed.
 ///
 /// # Errors
 /// One failure, which names the path that is to blame.
 pub fn rename(source: &Path, target: &Path, cwd: &DirRef) -> Result<(), Failure> {
     let from = source.target(cwd).map_err(at(source))?;
-    let node = from.dir.lock().get(&from.name).ok_or(FsError::NotFound).map_err(at(source))?;
+    let node = from.dir.lock().lookup(&from.name).map_err(at(source))?;
+    let node = node.ok_or(FsError::NotFound).map_err(at(source))?;
     if from.demands_directory && node.is_file() {
         return Err(at(source)(FsError::NotADirectory));
     }
@@ -184,14 +186,21 @@ pub fn rename(source: &Path, target: &Path, cwd: &DirRef) -> Result<(), Failure>
     if to.demands_directory && node.is_file() {
         return Err(at(target)(FsError::NotADirectory));
     }
-    let existing = to.dir.lock().get(&to.name);
+    let existing = to.dir.lock().lookup(&to.name).map_err(at(&path))?;
     if existing.is_some_and(|existing| existing.ptr_eq(&node)) {
         return Err(Failure { path, cause: Cause::SameFile });
     }
-    fs_node::rename(&from.dir, &from.name, &to.dir, &to.name).map_err(|error| match error {
-        FsError::NotFound => at(source)(error),
-        error => at(&path)(error),
-    })
+    match fs_node::rename(&from.dir, &from.name, &to.dir, &to.name) {
+        // What cannot be moved is copied, and then removed.
+        Err(FsError::OtherFileSystem) => {
+            copy(source, target, cwd, true).into_iter().next().map_or(Ok(()), Err)?;
+            remove(source, cwd, true).into_iter().next().map_or(Ok(()), Err)
+        }
+        result => result.map_err(|error| match error {
+            FsError::NotFound => at(source)(error),
+            error => at(&path)(error),
+        }),
+    }
 }
 
 /// The entries of a directory, as they are now.

@@ -23,7 +23,11 @@ pub fn remove(path: &Path, cwd: &DirRef, recursive: bool) -> Vec<Failure> {
         Ok(target) => target,
         Err(error) => return vec![at(path)(error)],
     };
-    let node = target.dir.lock().get(&target.name);
+    let node = target.dir.lock().lookup(&target.name);
+    let node = match node {
+        Ok(node) => node,
+        Err(error) => return vec![at(path)(error)],
+    };
     match node {
         None => return vec![at(path)(FsError::NotFound)],
         Some(FileOrDir::File(_)) if target.demands_directory => {

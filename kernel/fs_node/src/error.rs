@@ -30,6 +30,14 @@ pub enum FsError {
     InUse,
     /// The path leads over too many symbolic links, in a circle maybe.
     TooManyLinks,
+    /// What is to be moved or linked is on another file system than where it shall go.
+    OtherFileSystem,
+    /// A file system is mounted at the directory, which can therefore be neither removed, nor moved or replaced.
+    MountPoint,
+    /// The file system knows no such thing: no symbolic links, for instance.
+    Unsupported,
+    /// The file system of the disk cannot have this name.
+    UnsupportedName,
     /// Reading or writing failed.
     Io(IoError),
 }
@@ -50,12 +58,20 @@ impl FsError {
             FsError::IsRoot => "the root directory cannot be removed or moved",
             FsError::InUse => "is in a directory already (move it with rename)",
             FsError::TooManyLinks => "too many levels of symbolic links",
+            FsError::OtherFileSystem => "is on another file system (copy it instead)",
+            FsError::MountPoint => "a file system is mounted here",
+            FsError::Unsupported => "the file system has no such thing",
+            FsError::UnsupportedName => {
+                "not a name for this disk (it has one of \" * : < > ? \\ | or ends with a dot or a space)"
+            }
             FsError::Io(IoError::InvalidInput) => "invalid position or length",
             FsError::Io(IoError::TimedOut) => "timed out",
             FsError::Io(IoError::ReadOnly) => "read-only file (copy it to /tmp and change the copy)",
             FsError::Io(IoError::OutOfMemory) => {
                 "not enough memory (remove files or boot with a larger MEM=)"
             }
+            FsError::Io(IoError::NoSpace) => "no room left on the disk (remove files)",
+            FsError::Io(IoError::TooLarge) => "longer than a file can be on this disk",
             FsError::Io(IoError::BrokenPipe) => "nobody reads from the other end",
             FsError::Io(IoError::Interrupted) => "interrupted",
             FsError::Io(IoError::Other(cause)) => cause,

@@ -40,6 +40,7 @@ pub use tree::{remove_dir, remove_file, rename};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
 use io::{ByteReader, ByteWriter, IoError, KnownLength};
 use spin::Mutex;
@@ -114,8 +115,85 @@ pub trait File: FsNode + ByteReader + ByteWriter + KnownLength {
     fn truncate(&mut self, length: usize) -> Result<(), IoError>;
 }
 
+/// A node that does not exist yet; see [`Directory::create`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewNode<'a> {
+    /// An empty file.
+    File,
+    /// An empty directory.
+    Directory,
+    /// A symbolic link to this path.
+    SymbolicLink(&'a str),
+}
+
 /// A set of files and directories with distinct names.
-pub trait Directory: FsNode {
+///
+/// Directories in memory take nodes of any kind, by [`insert_entry`](Self::insert_entry). A directory of a *file system*, on a disk for instance, has
+/// entries of its own kind only: it makes them itself ([`create`](Self::create)), and only it can move them
+/// ([`move_entry`](Self::move_entry)). What such a directory does can fail, so who wants to know why a look or a removal failed uses
+/// [`lookup`](Self::lookup), [`names`](Self::names) and [`try_remove`](Self::try_remove).
+pub trait Directory: FsNode + Any {
+    /// The number of the file system that the directory belongs to; zero for directories in memory.
+    fn file_system(&self) -> u64 {
+        0
+    }
+
+    /// As [`get`](Self::get), and says whether the look itself failed.
+    ///
+    /// # Errors
+    /// The disk could not be read.
+    fn lookup(&self, name: &str) -> Result<Option<FileOrDir>, FsError> {
+        Ok(self.get(name))
+    }
+
+    /// As [`list`](Self::list), and says whether the look itself failed.
+    ///
+    /// # Errors
+    /// The disk could not be read.
+    fn names(&self) -> Result<Vec<String>, FsError> {
+        Ok(self.list())
+    }
+
+    /// Makes a node called `name`, if this directory makes its nodes itself. `None` if it takes what is inserted.
+    ///
+    /// # Errors
+    /// [`FsError::AlreadyExists`], and whatever the file system reports.
+    fn create(&mut self, name: &str, node: NewNode<'_>) -> Result<Option<FileOrDir>, FsError> {
+        let _ = (name, node);
+        Ok(None)
+    }
+
+    /// As [`remove`](Self::remove), and says why it failed.
+    ///
+    /// # Errors
+    /// [`FsError::NotEmpty`], [`FsError::NotFound`], and whatever the file system reports.
+    fn try_remove(&mut self, node: &FileOrDir) -> Result<FileOrDir, FsError> {
+        self.remove(node).ok_or(if node.is_dir() { FsError::NotEmpty } else { FsError::NotFound })
+    }
+
+    /// Gives the entry `from_name` the name `to_name` in `to`, or in this directory if that is `None`; returns what it replaced. For
+    /// [`rename`], between two directories of one file system whose number is not zero; `rename` has checked that the move is possible.
+    ///
+    /// # Errors
+    /// Whatever the file system reports. Nothing has changed then.
+    fn move_entry(
+        &mut self,
+        from_name: &str,
+        to: Option<&mut dyn Directory>,
+        to_name: &str,
+    ) -> Result<Option<Entry>, FsError> {
+        let _ = (from_name, to, to_name);
+        Err(FsError::Unsupported)
+    }
+
+    /// Makes sure that what was changed in the directory is where it belongs.
+    ///
+    /// # Errors
+    /// Whatever the device below reports.
+    fn sync(&mut self) -> Result<(), IoError> {
+        Ok(())
+    }
+
     /// The entry called `name`, with its location. The names `.` and `..` are no entries; paths know what they mean.
     fn get_entry(&self, name: &str) -> Option<Entry>;
 

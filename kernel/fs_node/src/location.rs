@@ -156,8 +156,8 @@ impl Location {
         drop(old);
     }
 
-    /// Changes the name of a node that is in no directory at the moment.
-    pub(crate) fn set_name(&self, name: String) {
+    /// Changes the name of a node that is in no directory at the moment. For implementations of [`Directory`](crate::Directory).
+    pub fn set_name(&self, name: String) {
         self.place.lock().name = name;
     }
 }

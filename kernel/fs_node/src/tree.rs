@@ -11,17 +11,18 @@ static RENAMING: Mutex<()> = Mutex::new(());
 /// Removes the file called `name` from `dir`. Whoever holds the file can go on using it.
 ///
 /// # Errors
-/// [`FsError::NotFound`], [`FsError::IsADirectory`].
+/// [`FsError::NotFound`], [`FsError::IsADirectory`], and whatever the file system reports.
 ///
 /// # Locking
 /// Takes the lock of `dir`.
 pub fn remove_file(dir: &DirRef, name: &str) -> Result<(), FsError> {
     let removed = {
         let mut dir = dir.lock();
-        match dir.get(name) {
+        match dir.lookup(name)? {
             None => return Err(FsError::NotFound),
             Some(FileOrDir::Dir(_)) => return Err(FsError::IsADirectory),
-            Some(FileOrDir::File(_)) => dir.remove_entry(name),
+            Some(node @ FileOrDir::File(_)) if dir.file_system() != 0 => dir.try_remove(&node).map(Some)?,
+            Some(FileOrDir::File(_)) => dir.remove_entry(name).map(Entry::into_node),
         }
     };
     // The file's pages are given back here, with the directory unlocked.
@@ -32,16 +33,19 @@ pub fn remove_file(dir: &DirRef, name: &str) -> Result<(), FsError> {
 /// Removes the empty directory called `name` from `dir`.
 ///
 /// # Errors
-/// [`FsError::NotFound`], [`FsError::NotADirectory`], [`FsError::NotEmpty`].
+/// [`FsError::NotFound`], [`FsError::NotADirectory`], [`FsError::NotEmpty`], [`FsError::MountPoint`], and whatever the file system reports.
 ///
 /// # Locking
 /// Takes the lock of `dir`, and then that of the directory to be removed.
 pub fn remove_dir(dir: &DirRef, name: &str) -> Result<(), FsError> {
     let mut parent = dir.lock();
-    match parent.get(name) {
+    match parent.lookup(name)? {
         None => Err(FsError::NotFound),
         Some(FileOrDir::File(_)) => Err(FsError::NotADirectory),
-        Some(node @ FileOrDir::Dir(_)) => parent.remove(&node).map(drop).ok_or(FsError::NotEmpty),
+        Some(FileOrDir::Dir(dir)) if dir.lock().file_system() != parent.file_system() => {
+            Err(FsError::MountPoint)
+        }
+        Some(node @ FileOrDir::Dir(_)) => parent.try_remove(&node).map(drop),
     }
 }
 
@@ -52,7 +56,8 @@ pub fn remove_dir(dir: &DirRef, name: &str) -> Result<(), FsError> {
 /// # Errors
 /// Nothing has changed if this fails: [`FsError::NotFound`]; [`FsError::IntoItself`] if a directory would end up inside itself;
 /// [`FsError::IsADirectory`], [`FsError::NotADirectory`], [`FsError::NotEmpty`] if the target can't be replaced;
-/// [`FsError::InvalidName`], [`FsError::NameTooLong`]; [`FsError::Removed`] if `to` is no longer part of the tree.
+/// [`FsError::InvalidName`], [`FsError::NameTooLong`]; [`FsError::Removed`] if `to` is no longer part of the tree;
+/// [`FsError::OtherFileSystem`], [`FsError::MountPoint`], and whatever the file system reports.
 ///
 /// # Locking
 /// Takes the locks of both directories.
@@ -85,14 +90,24 @@ fn move_entry(
     mut target: Option<&mut dyn Directory>,
     to_name: &str,
 ) -> Result<Option<Entry>, FsError> {
+    source.lookup(from_name)?;
     let entry = source.get_entry(from_name).ok_or(FsError::NotFound)?;
     let into: &dyn Directory = target.as_deref().unwrap_or(source);
+    if source.file_system() != into.file_system() {
+        return Err(FsError::OtherFileSystem);
+    }
     if into.location().is_removed() {
         return Err(FsError::Removed);
     }
     if entry.location().contains(into.location()) {
         return Err(FsError::IntoItself);
     }
+    if let FileOrDir::Dir(dir) = entry.node()
+        && dir.lock().file_system() != source.file_system()
+    {
+        return Err(FsError::MountPoint);
+    }
+    into.lookup(to_name)?;
     if let Some(replaced) = into.get_entry(to_name) {
         if replaced.node().ptr_eq(entry.node()) {
             return Ok(None);
@@ -103,6 +118,9 @@ fn move_entry(
         }
     }
 
+    if source.file_system() != 0 {
+        return source.move_entry(from_name, target, to_name);
+    }
     let entry = source.remove_entry(from_name).ok_or(FsError::NotFound)?;
     entry.location().set_name(to_name.to_string());
     let into: &mut dyn Directory = match &mut target {

@@ -13,6 +13,10 @@ pub enum IoError {
     ReadOnly,
     /// There was no memory left for the data.
     OutOfMemory,
+    /// The disk has no room left for the data.
+    NoSpace,
+    /// The file would be longer than the file system allows.
+    TooLarge,
     /// The other end is gone, so nobody will ever read what is written.
     BrokenPipe,
     /// The wait for input was cancelled, as Ctrl-C does.
@@ -28,6 +32,8 @@ impl fmt::Display for IoError {
             IoError::TimedOut => "timed out",
             IoError::ReadOnly => "read-only file (copy it to /tmp and change the copy)",
             IoError::OutOfMemory => "not enough memory (remove files or boot with a larger MEM=)",
+            IoError::NoSpace => "no room left on the disk (remove files)",
+            IoError::TooLarge => "longer than a file can be on this disk",
             IoError::BrokenPipe => "nobody reads from the other end",
             IoError::Interrupted => "interrupted",
             IoError::Other(cause) => cause,
@@ -44,6 +50,7 @@ impl embedded_io::Error for IoError {
             IoError::TimedOut => embedded_io::ErrorKind::TimedOut,
             IoError::ReadOnly => embedded_io::ErrorKind::PermissionDenied,
             IoError::OutOfMemory => embedded_io::ErrorKind::OutOfMemory,
+            IoError::NoSpace | IoError::TooLarge => embedded_io::ErrorKind::Other,
             IoError::BrokenPipe => embedded_io::ErrorKind::BrokenPipe,
             IoError::Interrupted => embedded_io::ErrorKind::Interrupted,
             IoError::Other(_) => embedded_io::ErrorKind::Other,

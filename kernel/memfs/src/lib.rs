@@ -23,8 +23,8 @@ mod tests;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use fs_node::{
-    DirRef, Entry, File, FileKind, FileOrDir, FileRef, FsError, FsNode, Location, Metadata, NodeTimes, Times,
-    check_name,
+    DirRef, Entry, File, FileKind, FileOrDir, FileRef, FsError, FsNode, Location, Metadata, NewNode,
+    NodeTimes, Times, check_name,
 };
 use growing::Growing;
 use io::{ByteReader, ByteWriter, IoError, KnownLength};
@@ -62,10 +62,12 @@ impl MemFile {
         Ok(Self::add(&name, parent, Content::Growing(Growing::new()), true)?)
     }
 
-    /// Creates an empty file called `name` in `parent`.
+    /// Creates an empty file called `name` in `parent`. If `parent` makes its entries itself, as one on a disk does, it is such a file that is
+    /// created.
     ///
     /// # Errors
-    /// [`FsError::AlreadyExists`], [`FsError::InvalidName`], [`FsError::NameTooLong`], [`FsError::Removed`], or not enough memory.
+    /// [`FsError::AlreadyExists`], [`FsError::InvalidName`], [`FsError::NameTooLong`], [`FsError::Removed`], not enough memory, or what a file
+    /// system reports.
     ///
     /// # Locking
     /// Takes the lock of `parent`.
@@ -112,6 +114,20 @@ impl MemFile {
 
     fn add(name: &str, parent: &DirRef, content: Content, replace: bool) -> Result<FileRef, FsError> {
         check_name(name)?;
+        if matches!(&content, Content::Growing(growing) if growing.bytes().is_empty()) {
+            let mut parent = parent.lock();
+            if replace
+                && parent.file_system() != 0
+                && let Some(node @ FileOrDir::File(_)) = parent.lookup(name)?
+            {
+                parent.try_remove(&node)?;
+            }
+            match parent.create(name, NewNode::File)? {
+                Some(FileOrDir::File(file)) => return Ok(file),
+                Some(FileOrDir::Dir(_)) => return Err(FsError::IsADirectory),
+                None => {}
+            }
+        }
         if matches!(content, Content::Growing(_)) && !pages::may_take(0) {
             return Err(FsError::Io(IoError::OutOfMemory));
         }

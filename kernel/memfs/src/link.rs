@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use fs_node::{
-    DirRef, Entry, File, FileKind, FileOrDir, FileRef, FsError, FsNode, Location, Metadata, NodeTimes, Times,
-    check_name,
+    DirRef, Entry, File, FileKind, FileOrDir, FileRef, FsError, FsNode, Location, Metadata, NewNode,
+    NodeTimes, Times, check_name,
 };
 use io::{ByteReader, ByteWriter, IoError, KnownLength};
 use spin::Mutex;
@@ -27,6 +27,11 @@ impl SymbolicLink {
     /// Takes the lock of `parent`.
     pub fn create_new(target: &str, name: &str, parent: &DirRef) -> Result<FileRef, FsError> {
         check_name(name)?;
+        match parent.lock().create(name, NewNode::SymbolicLink(target))? {
+            Some(FileOrDir::File(link)) => return Ok(link),
+            Some(FileOrDir::Dir(_)) => return Err(FsError::IsADirectory),
+            None => {}
+        }
         if !crate::has_room() {
             return Err(FsError::Io(IoError::OutOfMemory));
         }

@@ -45,7 +45,7 @@ impl Path {
                 Component::CurDir => continue,
                 Component::ParentDir => FileOrDir::Dir(parent_of(dir)?),
                 Component::Normal(name) => {
-                    let found = dir.lock().get(name).ok_or(FsError::NotFound)?;
+                    let found = dir.lock().lookup(name)?.ok_or(FsError::NotFound)?;
                     match link_target(&found) {
                         None => found,
                         Some(target) => {

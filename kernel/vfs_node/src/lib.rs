@@ -14,8 +14,8 @@ use alloc::string::{String, ToString};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use fs_node::{
-    DirRef, Directory, Entry, FileKind, FileOrDir, FsError, FsNode, Location, Metadata, NodeTimes, Times,
-    check_name,
+    DirRef, Directory, Entry, FileKind, FileOrDir, FsError, FsNode, Location, Metadata, NewNode, NodeTimes,
+    Times, check_name,
 };
 use io::IoError;
 use spin::Mutex;
@@ -41,15 +41,21 @@ impl VFSDirectory {
         Ok(Self::create_new(&name, parent)?)
     }
 
-    /// [`VFSDirectory::create`] with an error that can be matched.
+    /// [`VFSDirectory::create`] with an error that can be matched. If `parent` makes its entries itself, as one on a disk does, it is such a
+    /// directory that is created.
     ///
     /// # Errors
-    /// [`FsError::AlreadyExists`], [`FsError::InvalidName`], [`FsError::NameTooLong`], [`FsError::Removed`].
+    /// [`FsError::AlreadyExists`], [`FsError::InvalidName`], [`FsError::NameTooLong`], [`FsError::Removed`], and what a file system reports.
     ///
     /// # Locking
     /// Takes the lock of `parent`.
     pub fn create_new(name: &str, parent: &DirRef) -> Result<DirRef, FsError> {
         check_name(name)?;
+        match parent.lock().create(name, NewNode::Directory)? {
+            Some(FileOrDir::Dir(dir)) => return Ok(dir),
+            Some(FileOrDir::File(_)) => return Err(FsError::NotADirectory),
+            None => {}
+        }
         let dir = Self::new(name);
         let entry = Entry::new(FileOrDir::Dir(dir.clone()));
         parent.lock().insert_entry(entry, false)?;
@@ -161,6 +167,9 @@ impl Directory for VFSDirectory {
 /// Marks a child as removed, if it has no entries. It is locked meanwhile, so that none can come in between.
 fn detach_if_empty(dir: &DirRef) -> Result<(), FsError> {
     let dir = dir.lock();
+    if dir.file_system() != 0 {
+        return Err(FsError::MountPoint);
+    }
     if !dir.is_empty() {
         return Err(FsError::NotEmpty);
     }

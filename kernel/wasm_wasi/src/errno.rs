@@ -85,6 +85,10 @@ impl From<FsError> for Errno {
             FsError::NameTooLong => Errno::Nametoolong,
             FsError::IsRoot | FsError::InUse => Errno::Busy,
             FsError::TooManyLinks => Errno::Loop,
+            FsError::OtherFileSystem => Errno::Xdev,
+            FsError::MountPoint => Errno::Busy,
+            FsError::Unsupported => Errno::Notsup,
+            FsError::UnsupportedName => Errno::Inval,
             FsError::Io(error) => error.into(),
         }
     }
@@ -98,7 +102,8 @@ impl From<IoError> for Errno {
             IoError::TimedOut => Errno::Timedout,
             IoError::ReadOnly => Errno::Rofs,
             // It is what files are made of.
-            IoError::OutOfMemory => Errno::Nospc,
+            IoError::OutOfMemory | IoError::NoSpace => Errno::Nospc,
+            IoError::TooLarge => Errno::Fbig,
             IoError::BrokenPipe => Errno::Pipe,
             IoError::Interrupted => Errno::Intr,
             IoError::Other(_) => Errno::Io,

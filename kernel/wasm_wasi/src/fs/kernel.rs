@@ -96,7 +96,7 @@ impl KernelDir {
 
     fn node(&self, name: &str) -> Result<FileOrDir, Errno> {
         self.check(name)?;
-        let node = self.0.lock().get(name);
+        let node = self.0.lock().lookup(name)?;
         node.ok_or(Errno::Noent)
     }
 
@@ -125,7 +125,7 @@ impl Dir for KernelDir {
         self.check(name)?;
         // Others may create and remove it between two looks.
         let file = loop {
-            let existing = self.0.lock().get(name);
+            let existing = self.0.lock().lookup(name)?;
             match existing {
                 Some(_) if how.exclusive => return Err(Errno::Exist),
                 Some(FileOrDir::Dir(_)) => return Err(Errno::Isdir),
@@ -173,7 +173,7 @@ impl Dir for KernelDir {
     }
 
     fn entries(&self, look: &dyn Fn() -> Result<(), Failure>) -> Result<Vec<DirEntry>, Failure> {
-        let names = self.0.lock().list();
+        let names = self.0.lock().names().map_err(Errno::from)?;
         let mut entries = Vec::new();
         entries.try_reserve_exact(names.len()).map_err(|_| Errno::Nomem)?;
         for (index, name) in names.into_iter().enumerate() {
@@ -229,7 +229,7 @@ impl Dir for KernelDir {
     }
 
     fn sync(&self) -> Result<(), Errno> {
-        Ok(())
+        Ok(self.0.lock().sync()?)
     }
 }
 
