@@ -118,11 +118,12 @@ test-kernel: image ## the kernel's own tests, in QEMU with 2 processors, and som
 	@$(BOOT) --smp 4 --timeout 2700 --cmd 'test_all smp tasks sync memory loader storm'
 	@$(BOOT) --smp 1 --timeout 900 --cmd 'test_all smp tasks sync'
 
-# The official test-suite's files for WebAssembly 1.0, 2.0, threads, exceptions and tail calls, in /files.
+# The official test-suite's files for what the engine has, and our own scripts, in /files.
 SUITE_ARCHIVE = $(OUT)/suite.cpio
 
 test-suite: image ## the official WebAssembly test-suite, by `wasm_run wast` in QEMU and on this machine
 	@$(TOOLS)/wasm_suite $(OUT)/suite
+	@mkdir -p $(OUT)/suite/own && cp guests/*.wast $(OUT)/suite/own
 	@$(IMAGE_BUILDER) --files $(OUT)/suite -o $(SUITE_ARCHIVE)
 	@tests/official_suite "$(RUN_QEMU) --kernel $(NANO_CORE) --archive $(SUITE_ARCHIVE)" $(TOOLS)/wasm_run $(OUT)/suite
 

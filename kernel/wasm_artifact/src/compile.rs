@@ -55,8 +55,10 @@ impl Features {
     pub const EXCEPTIONS: Features = Features(1 << 5);
     /// `return_call` and `return_call_indirect`.
     pub const TAIL_CALL: Features = Features(1 << 6);
+    /// `try`, `catch`, `delegate` and `rethrow`, which were never in a release of WebAssembly and are what compilers made until lately.
+    pub const LEGACY_EXCEPTIONS: Features = Features(1 << 7);
     /// All that can be turned off. What is not named here of WebAssembly 2.0 cannot.
-    pub const ALL: Features = Features((1 << 7) - 1);
+    pub const ALL: Features = Features((1 << 8) - 1);
 
     /// Whether all of `other` are in `self`.
     pub const fn contains(self, other: Features) -> bool {

@@ -26,10 +26,12 @@ use wasmparser::{
 /// Each type has a trampoline, which takes as long to compile as a small function. Real modules have some hundred types.
 const MAX_DIFFERENT_TYPES: usize = 50_000;
 
-/// What modules may use unless the settings say otherwise: all of WebAssembly 2.0, threads, exceptions, and tail calls.
+/// What modules may use unless the settings say otherwise: all of WebAssembly 2.0, threads, exceptions, also as they were
+/// before 3.0, and tail calls.
 pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::THREADS)
     .union(WasmFeatures::EXCEPTIONS)
+    .union(WasmFeatures::LEGACY_EXCEPTIONS)
     .union(WasmFeatures::TAIL_CALL);
 
 /// What modules may use.
@@ -42,9 +44,14 @@ fn features(settings: &Settings) -> WasmFeatures {
         (Features::SIMD, WasmFeatures::SIMD),
         (Features::THREADS, WasmFeatures::THREADS),
         (Features::EXCEPTIONS, WasmFeatures::EXCEPTIONS),
+        (Features::LEGACY_EXCEPTIONS, WasmFeatures::LEGACY_EXCEPTIONS),
         (Features::TAIL_CALL, WasmFeatures::TAIL_CALL),
     ] {
         features.set(theirs, settings.features.contains(ours));
+    }
+    // They have the same tags.
+    if !features.contains(WasmFeatures::EXCEPTIONS) {
+        features.remove(WasmFeatures::LEGACY_EXCEPTIONS);
     }
     features
 }

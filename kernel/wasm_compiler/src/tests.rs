@@ -142,7 +142,6 @@ fn other_proposals_are_refused() {
         "(func (param v128 v128) (result v128) local.get 0 local.get 1 i8x16.relaxed_swizzle)",
         "(memory i64 1)",
         "(memory 1) (memory 1)",
-        "(func try catch_all end)",
         "(type (struct))",
         "(func (param (ref func)))",
         "(global i32 (i32.add (i32.const 1) (i32.const 2)))",

@@ -158,6 +158,13 @@ impl Config {
         self
     }
 
+    /// Whether modules may have exceptions as they were before WebAssembly 3.0, with `try`, `catch`, `delegate` and `rethrow`; yes by
+    /// default (Wasmtime does not compile them). They are the same exceptions, of the same tags, as those of `try_table`.
+    pub fn wasm_legacy_exceptions(&mut self, enable: bool) -> &mut Self {
+        self.compiler.features.set(Features::LEGACY_EXCEPTIONS, enable);
+        self
+    }
+
     /// Whether modules may have `return_call` and `return_call_indirect`, which leave the function's frame before they call; yes by
     /// default.
     pub fn wasm_tail_call(&mut self, enable: bool) -> &mut Self {

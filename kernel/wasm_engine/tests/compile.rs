@@ -36,6 +36,8 @@ fn a_feature_that_is_turned_off_is_refused() {
         ("(module (func (param v128)))", |config| config.wasm_simd(false)),
         ("(module (func atomic.fence))", |config| config.wasm_threads(false)),
         ("(module (tag) (func (throw 0)))", |config| config.wasm_exceptions(false)),
+        ("(module (func try catch_all end))", |config| config.wasm_legacy_exceptions(false)),
+        ("(module (func try catch_all end))", |config| config.wasm_exceptions(false)),
         ("(module (func (return_call 0)))", |config| config.wasm_tail_call(false)),
     ] {
         Module::new(&engine(|_| ()), text).expect(text);

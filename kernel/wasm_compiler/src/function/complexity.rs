@@ -142,10 +142,10 @@ impl Complexity {
         self.call_products += (arguments * results) as u64;
     }
 
-    /// Notes that a call has so many clauses around it.
-    pub(super) fn handlers(&mut self, clauses: usize) {
+    /// Notes that a call has so many clauses around it, of which `relevant` are not hidden by others.
+    pub(super) fn handlers(&mut self, clauses: usize, relevant: usize) {
         self.handlers += clauses as u64;
-        self.passed += clauses as u64 * PARTS_PER_HANDLER;
+        self.passed += clauses as u64 + relevant as u64 * PARTS_PER_HANDLER;
     }
 
     /// Notes that a label is complete that was the target of so many branches.

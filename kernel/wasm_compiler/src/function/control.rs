@@ -2,6 +2,7 @@
 
 use super::FunctionTranslator;
 use super::exception::Clauses;
+use super::legacy::Try;
 use crate::CompileError;
 use crate::abi::{trap_code, value_type};
 use alloc::vec::Vec;
@@ -26,10 +27,13 @@ pub(super) struct Frame<'a> {
     height: usize,
     /// How many branches there are to the label.
     branches: u32,
+    /// How many clauses there are inside, as [`FunctionTranslator::delegate_to`] counts them.
+    clauses: usize,
 }
 
 enum Kind {
     Block,
+    Try(Try),
     TryTable {
         clauses: Clauses,
     },
@@ -82,7 +86,7 @@ impl<'a> FunctionTranslator<'a, '_> {
         self.frames[number].branches += 1;
         match self.frames[number].kind {
             Kind::Loop { header } => (header, self.frames[number].num_params),
-            Kind::Block | Kind::If { .. } | Kind::TryTable { .. } => {
+            Kind::Block | Kind::If { .. } | Kind::TryTable { .. } | Kind::Try(_) => {
                 (self.following(number), self.frames[number].results.len())
             }
         }
@@ -112,19 +116,26 @@ impl<'a> FunctionTranslator<'a, '_> {
 
     /// Translates an operator of control, reachable or not; returns whether it is one.
     pub(super) fn control_operator(&mut self, operator: &Operator<'_>) -> Result<bool, CompileError> {
+        if let Operator::Try { .. } = operator {
+            self.exceptions.legacy.pass();
+        }
         match operator {
             Operator::Block { .. }
             | Operator::Loop { .. }
             | Operator::If { .. }
             | Operator::TryTable { .. }
+            | Operator::Try { .. }
                 if !self.reachable =>
             {
                 self.unreachable_depth += 1;
             }
-            Operator::End if self.unreachable_depth > 0 => self.unreachable_depth -= 1,
-            Operator::Else if self.unreachable_depth > 0 => {}
-            Operator::End => self.end(),
+            Operator::End | Operator::Delegate { .. } if self.unreachable_depth > 0 => {
+                self.unreachable_depth -= 1;
+            }
+            Operator::Else | Operator::Catch { .. } | Operator::CatchAll if self.unreachable_depth > 0 => {}
+            Operator::End | Operator::Delegate { .. } => self.end(),
             Operator::Else => self.begin_else(),
+            Operator::Catch { .. } | Operator::CatchAll => self.begin_catch(),
             _ if !self.reachable => return Ok(false),
             Operator::Block { blockty } => {
                 let (params, results) = self.types_of(*blockty)?;
@@ -155,6 +166,19 @@ impl<'a> FunctionTranslator<'a, '_> {
                 let (params, results) = self.types_of(try_table.ty)?;
                 let clauses = self.begin_clauses(&try_table.catches)?;
                 self.open(Kind::TryTable { clauses }, params, results);
+            }
+            Operator::Try { blockty } => {
+                let (params, results) = self.types_of(*blockty)?;
+                let legacy = self.begin_try()?;
+                self.open(Kind::Try(legacy), params, results);
+            }
+            Operator::Rethrow { relative_depth } => {
+                let number = self.frames.len() - 1 - *relative_depth as usize;
+                if let Kind::Try(legacy) = &self.frames[number].kind {
+                    let exception = legacy.caught();
+                    self.throw_again(exception);
+                }
+                self.reachable = false;
             }
             Operator::Throw { tag_index } => {
                 self.throw(TagIndex(*tag_index));
@@ -207,6 +231,7 @@ impl<'a> FunctionTranslator<'a, '_> {
             results,
             height,
             branches: 0,
+            clauses: self.num_clauses(),
         });
     }
 
@@ -247,6 +272,31 @@ impl<'a> FunctionTranslator<'a, '_> {
         }
     }
 
+    /// The clauses that see an exception thrown in the block of a label, as [`FunctionTranslator::delegate_to`] counts them.
+    pub(super) fn clauses_at(&self, depth: u32) -> usize {
+        let number = self.frames.len().checked_sub(1 + depth as usize);
+        // The validator has not seen the depth yet.
+        number.map_or(0, |number| self.frames[number].clauses)
+    }
+
+    /// Goes on with the next `catch` of the innermost `try`.
+    fn begin_catch(&mut self) {
+        if self.reachable {
+            self.jump_to_following();
+        }
+        let frame = self.frame();
+        let height = frame.height;
+        if let Kind::Try(legacy) = core::mem::replace(&mut frame.kind, Kind::Block) {
+            self.stack.truncate(height);
+            let legacy = self.enter_catch(legacy);
+            let clauses = self.num_clauses();
+            let frame = self.frame();
+            frame.kind = Kind::Try(legacy);
+            frame.clauses = clauses;
+            self.reachable = true;
+        }
+    }
+
     fn end(&mut self) {
         if matches!(self.frame().kind, Kind::If { .. }) {
             // No `else`: the parameters are the results.
@@ -261,8 +311,10 @@ impl<'a> FunctionTranslator<'a, '_> {
             self.complexity.close_loop(self.builder.func);
             self.builder.seal_block(header);
         }
-        if let Kind::TryTable { clauses } = &frame.kind {
-            self.end_clauses(clauses);
+        match &frame.kind {
+            Kind::TryTable { clauses } => self.end_clauses(clauses),
+            Kind::Try(legacy) => self.end_try(legacy),
+            _ => {}
         }
         // Where nothing branches to what follows, the results are on the stack already, if the end is reached at all.
         if let Some(following) = frame.following {

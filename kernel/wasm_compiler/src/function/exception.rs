@@ -1,10 +1,11 @@
-//! Exceptions: `try_table`, `throw`, `throw_ref`, and the calls inside of `try_table`.
+//! Exceptions: `try_table`, `throw`, `throw_ref`, and the calls inside of `try_table` and of the legacy `try` (see `legacy`).
 //!
 //! A clause becomes a block, the landing pad, which loads the fields of the exception and branches to the clause's label. Calls
 //! inside become `try_call`s, which name the landing pads of all clauses around them, innermost first, and so end a block. Which of
 //! them an exception goes to the runtime finds out: see [`wasm_artifact::handlers`].
 
 use super::FunctionTranslator;
+use super::legacy::LegacyTries;
 use crate::CompileError;
 use crate::abi::{POINTER, Region, trap_code, value_type};
 use alloc::vec::Vec;
@@ -31,23 +32,32 @@ pub(super) enum Callee {
 /// The handlers at a place in a function.
 #[derive(Default)]
 pub(super) struct Exceptions {
-    /// Clauses of the `try_table`s that are open, innermost last; of one, the first is last.
-    clauses: Vec<Clause>,
+    /// Clauses of the `try_table`s and `try`s that are open, innermost last; of one, the first is last.
+    clauses: Vec<Entry>,
     /// How many calls name clauses.
     calls: u32,
     /// Where the fields of an exception are put that is to be thrown; large enough for any so far.
     fields: Option<StackSlot>,
+    /// The function's legacy `try`s.
+    pub(super) legacy: LegacyTries,
 }
 
 #[derive(Clone, Copy)]
-struct Clause {
-    /// `None` catches everything.
-    tag: Option<TagIndex>,
-    wants_reference: bool,
-    landing_pad: Block,
+enum Entry {
+    Clause(Clause),
+    /// Goes on with the first so many: what is in between does not see the exceptions of what is inside.
+    Delegate(usize),
 }
 
-/// What a `try_table` has to remember until its end.
+#[derive(Clone, Copy)]
+pub(super) struct Clause {
+    /// `None` catches everything.
+    pub(super) tag: Option<TagIndex>,
+    pub(super) wants_reference: bool,
+    pub(super) landing_pad: Block,
+}
+
+/// What a `try_table` or `try` has to remember until the end of its clauses.
 pub(super) struct Clauses {
     /// How many clauses there are around it.
     outer: usize,
@@ -58,7 +68,7 @@ pub(super) struct Clauses {
 impl FunctionTranslator<'_, '_> {
     /// Makes the landing pads of a `try_table`, and goes on in its body.
     pub(super) fn begin_clauses(&mut self, catches: &[Catch]) -> Result<Clauses, CompileError> {
-        let opened = Clauses { outer: self.exceptions.clauses.len(), calls: self.exceptions.calls };
+        let opened = self.open_clauses();
         let body = self.builder.create_block();
         self.builder.ins().jump(body, &[]);
         for catch in catches {
@@ -69,51 +79,86 @@ impl FunctionTranslator<'_, '_> {
                 Catch::AllRef { label } => (None, true, label),
             };
             let landing_pad = self.landing_pad(tag, wants_reference, label);
-            self.exceptions.clauses.push(Clause { tag, wants_reference, landing_pad });
+            self.push_clause(Clause { tag, wants_reference, landing_pad });
         }
         self.exceptions.clauses[opened.outer..].reverse();
         self.continue_in(body);
         Ok(opened)
     }
 
-    fn landing_pad(&mut self, tag: Option<TagIndex>, wants_reference: bool, label: u32) -> Block {
-        let env = self.env;
+    /// Clauses that are to be pushed, around what comes next.
+    pub(super) fn open_clauses(&self) -> Clauses {
+        Clauses { outer: self.num_clauses(), calls: self.exceptions.calls }
+    }
+
+    /// How many clauses there are here, as [`FunctionTranslator::delegate_to`] counts them.
+    pub(super) fn num_clauses(&self) -> usize {
+        self.exceptions.clauses.len()
+    }
+
+    /// A clause inside of all others.
+    pub(super) fn push_clause(&mut self, clause: Clause) {
+        self.exceptions.clauses.push(Entry::Clause(clause));
+    }
+
+    /// From here on exceptions go to the outermost `clauses` of the clauses, and not to others.
+    pub(super) fn delegate_to(&mut self, clauses: usize) {
+        self.exceptions.clauses.push(Entry::Delegate(clauses));
+    }
+
+    /// A landing pad without contents.
+    pub(super) fn create_landing_pad(&mut self) -> Block {
         let landing_pad = self.builder.create_block();
         self.builder.set_cold_block(landing_pad);
-        let reference = self.builder.append_block_param(landing_pad, types::I64);
-        let fields = self.builder.append_block_param(landing_pad, POINTER);
-        self.builder.switch_to_block(landing_pad);
+        self.builder.append_block_param(landing_pad, types::I64);
+        self.builder.append_block_param(landing_pad, POINTER);
+        landing_pad
+    }
+
+    /// Begins the contents of a landing pad: the exception's fields are pushed. Returns the reference to it, if there is one.
+    pub(super) fn enter_landing_pad(&mut self, clause: &Clause) -> Option<Value> {
+        let env = self.env;
+        self.builder.switch_to_block(clause.landing_pad);
+        let [reference, fields] = self.builder.block_params(clause.landing_pad)[..] else {
+            unreachable!("a landing pad is given these two")
+        };
         self.load_fuel_if_counted();
-        let height = self.stack.len();
         let flags = self.regions.trusted(Region::Vm);
-        let types = tag.map_or(&[][..], |tag| env.tag_fields(tag));
+        let types = clause.tag.map_or(&[][..], |tag| env.tag_fields(tag));
         for (&ty, number) in types.iter().zip(0..) {
             let at = (number * FIELD_SIZE) as i32;
             let field = self.builder.ins().load(value_type(ty), flags, fields, at);
             self.push(field);
         }
-        if wants_reference {
-            let reference = self.builder.ins().ireduce(types::I32, reference);
-            self.push(reference);
-        }
+        clause.wants_reference.then(|| self.builder.ins().ireduce(types::I32, reference))
+    }
+
+    fn landing_pad(&mut self, tag: Option<TagIndex>, wants_reference: bool, label: u32) -> Block {
+        let landing_pad = self.create_landing_pad();
+        let height = self.stack.len();
+        let reference = self.enter_landing_pad(&Clause { tag, wants_reference, landing_pad });
+        self.stack.extend(reference);
         let (target, num_args) = self.branch_target(label);
         self.jump(target, num_args);
         self.stack.truncate(height);
         landing_pad
     }
 
-    /// Ends the clauses of the innermost `try_table`, of which the end is reached.
+    /// Ends the innermost clauses.
     pub(super) fn end_clauses(&mut self, opened: &Clauses) {
         let Exceptions { clauses, calls, .. } = &mut self.exceptions;
-        for clause in clauses.drain(opened.outer..) {
-            self.builder.seal_block(clause.landing_pad);
-            self.complexity.label(*calls - opened.calls);
+        for entry in clauses.drain(opened.outer..) {
+            if let Entry::Clause(clause) = entry {
+                self.builder.seal_block(clause.landing_pad);
+                self.complexity.label(*calls - opened.calls);
+            }
         }
     }
 
     /// Calls, and returns the results. An exception that comes out of the call goes to the clauses around it.
     pub(super) fn emit_call(&mut self, callee: Callee, arguments: &[Value]) -> Vec<Value> {
-        if self.exceptions.clauses.is_empty() {
+        let items = self.handlers();
+        if items.len() == 1 {
             let call = match callee {
                 Callee::Direct(function) => self.builder.ins().call(function, arguments),
                 Callee::Indirect(signature, code) => {
@@ -135,9 +180,7 @@ impl FunctionTranslator<'_, '_> {
         }
         let passed: Vec<BlockArg> = (0..results.len() as u32).map(BlockArg::TryCallRet).collect();
         let normal = self.builder.func.dfg.block_call(returned, &passed);
-        let items = self.handlers();
         self.complexity.pass(results.len());
-        self.complexity.handlers(items.len());
         let table = ExceptionTableData::new(signature, normal, items);
         let table = self.builder.func.dfg.exception_tables.push(table);
         match callee {
@@ -149,12 +192,24 @@ impl FunctionTranslator<'_, '_> {
         results
     }
 
-    /// What a call here has to know of the clauses around it. Those that an inner one leaves nothing to are left out.
+    /// What a call here has to know of the clauses around it: where the context is, and they. Those that an inner one leaves nothing to are
+    /// left out.
     fn handlers(&mut self) -> Vec<ExceptionTableItem> {
         let mut items = Vec::with_capacity(self.exceptions.clauses.len() + 1);
         items.push(ExceptionTableItem::Context(self.vmctx));
         let mut caught = HashSet::new();
-        for clause in self.exceptions.clauses.iter().rev() {
+        let mut clauses = 0;
+        let mut rest = self.exceptions.clauses.len();
+        while rest > 0 {
+            rest -= 1;
+            clauses += 1;
+            let clause = match self.exceptions.clauses[rest] {
+                Entry::Clause(clause) => clause,
+                Entry::Delegate(outermost) => {
+                    rest = outermost;
+                    continue;
+                }
+            };
             if !caught.insert(clause.tag) {
                 continue;
             }
@@ -166,6 +221,7 @@ impl FunctionTranslator<'_, '_> {
                 break;
             }
         }
+        self.complexity.handlers(clauses, items.len() - 1);
         items
     }
 
@@ -194,6 +250,11 @@ impl FunctionTranslator<'_, '_> {
     /// Throws the exception on top of the stack.
     pub(super) fn throw_ref(&mut self) {
         let exception = self.pop();
+        self.throw_again(exception);
+    }
+
+    /// Throws the exception that is referred to.
+    pub(super) fn throw_again(&mut self, exception: Value) {
         self.call_thrower(Builtin::ThrowRef, &[self.vmctx, exception]);
     }
 

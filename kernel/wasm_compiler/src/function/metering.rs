@@ -110,13 +110,18 @@ impl FunctionTranslator<'_, '_> {
                 | Operator::ReturnCall { .. }
                 | Operator::ReturnCallIndirect { .. }
                 | Operator::Throw { .. }
-                | Operator::ThrowRef => {
+                | Operator::ThrowRef
+                | Operator::Rethrow { .. } => {
                     self.settle_fuel();
                     self.save_fuel();
                 }
                 Operator::Loop { .. }
                 | Operator::If { .. }
                 | Operator::TryTable { .. }
+                | Operator::Try { .. }
+                | Operator::Catch { .. }
+                | Operator::CatchAll
+                | Operator::Delegate { .. }
                 | Operator::Br { .. }
                 | Operator::BrIf { .. }
                 | Operator::BrTable { .. }

@@ -13,6 +13,7 @@ mod call;
 mod complexity;
 mod control;
 mod exception;
+mod legacy;
 mod memory;
 mod metering;
 mod numeric;
@@ -50,6 +51,7 @@ pub(crate) struct FunctionTranslator<'a, 'b> {
     /// Whether the instructions that round floats exist.
     has_sse41: bool,
     regions: Regions,
+    body: &'a wasmparser::FunctionBody<'a>,
     vmctx: Value,
     stack: Vec<Value>,
     frames: Vec<Frame<'a>>,
@@ -79,7 +81,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
         scratch: &'b mut Scratch,
     ) -> Result<Effort, CompileError> {
         let Scratch { context, builder: builder_context, validator: allocations, .. } = scratch;
-        let (validation, body) = &env.bodies[index.index()];
+        let (validation, _) = &env.bodies[index.index()];
         let validation = FuncToValidate {
             resources: validation.resources.clone(),
             index: validation.index,
@@ -87,15 +89,8 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             features: validation.features,
         };
         let mut validator = validation.into_validator(core::mem::take(allocations));
-        let result = Self::translate_body(
-            compiler,
-            env,
-            index,
-            &mut context.func,
-            builder_context,
-            &mut validator,
-            body,
-        );
+        let result =
+            Self::translate_body(compiler, env, index, &mut context.func, builder_context, &mut validator);
         if result.is_err() {
             // What a builder leaves behind when it is dropped early would end up in the next function.
             *builder_context = FunctionBuilderContext::new();
@@ -111,8 +106,8 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
         function: &mut Function,
         builder_context: &mut FunctionBuilderContext,
         validator: &mut wasmparser::FuncValidator<wasmparser::ValidatorResources>,
-        body: &wasmparser::FunctionBody<'_>,
     ) -> Result<Effort, CompileError> {
+        let (_, body) = &env.bodies[index.index()];
         let ty = env.module.functions[env.module.func_index(index).index()].ty;
         *function = Function::with_name_signature(
             UserFuncName::User(CallTarget::Function(index.0).name()),
@@ -136,6 +131,7 @@ impl<'a, 'b> FunctionTranslator<'a, 'b> {
             tunables: &compiler.settings().tunables,
             has_sse41: compiler.settings().cpu.contains(CpuFeatures::SSE41),
             regions,
+            body,
             vmctx,
             stack: Vec::new(),
             frames: Vec::new(),

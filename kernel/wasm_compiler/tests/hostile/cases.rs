@@ -264,6 +264,30 @@ pub const CASES: &[Case] = &[
     case("a throw in each of 20,000 try_tables", Compiled, || {
         with_code(1, &times(20_000, &[BLOCK, EMPTY, TRY_TABLE, EMPTY, 1, 0, 0, 0, THROW, 0, END, END]))
     }),
+    // Exceptions as they were.
+    case("try 100 deep around 160 calls", Compiled, || {
+        let catches = (0..100).rev().flat_map(|tag| concat(&[&with(CATCH, tag), &[END]])).collect::<Vec<_>>();
+        let open = times(100, &[TRY, EMPTY]);
+        with_code(100, &concat(&[&open, &times(160, &[CALL, 0]), &catches]))
+    }),
+    case("a million calls in 30,000 try, all for one tag", Refused("function 0 is too large"), || {
+        let close = times(30_000, &[CATCH, 0, END]);
+        with_code(1, &concat(&[&times(30_000, &[TRY, EMPTY]), &times(1_000_000, &[CALL, 0]), &close]))
+    }),
+    case("100,000 try with rethrow", Compiled, || {
+        with_code(1, &times(100_000, &[TRY, EMPTY, CALL, 0, CATCH_ALL, RETHROW, 0, END]))
+    }),
+    case("30,000 delegate to each other", Compiled, || {
+        let close = times(30_000, &[DELEGATE, 0]);
+        with_code(1, &concat(&[&times(30_000, &[TRY, EMPTY]), &[CALL, 0], &close]))
+    }),
+    case("a try with 50,000 catch around 100 calls", Refused("function 0 is too large"), || {
+        let catches = each(50_000, |tag| with(CATCH, tag));
+        with_code(50_000, &concat(&[&[TRY, EMPTY], &times(100, &[CALL, 0]), &catches, &[END]]))
+    }),
+    case("rethrow and catch where there is no try", Refused("(at offset"), || {
+        with_code(1, &[TRY, EMPTY, CALL, 0, RETHROW, 5, CATCH, 0, END])
+    }),
     // Branch tables.
     case("br_table of 10 million", Refused("function body size count exceeds limit of 7654321"), || {
         let n = 10_000_000;

@@ -15,6 +15,11 @@ pub mod op {
     pub const BR_TABLE: u8 = 0x0e;
     pub const THROW: u8 = 0x08;
     pub const TRY_TABLE: u8 = 0x1f;
+    pub const TRY: u8 = 0x06;
+    pub const CATCH: u8 = 0x07;
+    pub const CATCH_ALL: u8 = 0x19;
+    pub const RETHROW: u8 = 0x09;
+    pub const DELEGATE: u8 = 0x18;
     pub const RETURN: u8 = 0x0f;
     pub const CALL: u8 = 0x10;
     pub const CALL_INDIRECT: u8 = 0x11;
