@@ -49,8 +49,8 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 		--extra guests/$(guest).wat=guests/$(guest).wat) \
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat --extra guests/spin.wat=spin.wat
 
-.PHONY: help setup keys developer-keys guests build tools kernel image iso run test test-host test-kernel test-commands test-suite test-iso \
-	compile-archive test-compile bench-compile bench-boot bench-sandbox clippy fmt fmt-check doc clean
+.PHONY: help setup keys developer-keys guests build tools kernel image iso run test test-host test-kernel test-commands test-suite test-guests \
+	test-iso compile-archive test-compile bench-compile bench-boot bench-sandbox clippy fmt fmt-check doc clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -81,14 +81,25 @@ kernel: setup
 # The programs in every image: /guests/*.wat and, compiled, *.cwasm, and hello once more where the prompt begins.
 GUESTS = $(patsubst guests/%.wat,%,$(wildcard guests/*.wat))
 
-image: tools developer-keys kernel
+# The programs that lie where the prompt begins: /lua.wasm and so on, and, compiled, *.cwasm. Those for tests are in /guests.
+PROGRAMS      = bzip2 cjpeg jpeg2ppm lua minigzip overflow qjs sqlite3 words zstd
+TEST_PROGRAMS = test_setjmp
+PROGRAM_FILES = $(foreach kind,wasm cwasm,\
+	$(foreach program,$(PROGRAMS),--extra $(OUT)/programs/$(program).$(kind)=$(program).$(kind)) \
+	$(foreach program,$(TEST_PROGRAMS),--extra $(OUT)/programs/$(program).$(kind)=guests/$(program).$(kind)))
+
+image: tools developer-keys kernel guests
 	@mkdir -p $(OUT)/guests
 	@for guest in $(GUESTS); do \
 		$(TOOLS)/wasmc guests/$$guest.wat -o $(OUT)/guests/$$guest.cwasm --target x86_64-theseus || exit 1; done
-	@$(IMAGE_BUILDER) -o $(ARCHIVE)
+	@cd $(OUT)/programs && for program in $(PROGRAMS) $(TEST_PROGRAMS); do \
+		for newer in $$program.wasm $(TOOLS)/wasmc $(WASM_KEYS)/signing.key; do \
+			[ $$program.cwasm -nt $$newer ] || { echo $$program; break; }; done; done | \
+		xargs -P "$$(nproc)" -I{} sh -c '$(TOOLS)/wasmc {}.wasm -o {}.new --target x86_64-theseus && mv {}.new {}.cwasm'
+	@$(IMAGE_BUILDER) $(PROGRAM_FILES) -o $(ARCHIVE)
 
-guests: setup ## build the large guests: SQLite, QuickJS and zstd as WebAssembly (clang, wasi-libc)
-	@PATH="$$(scripts/setup --toolchain-path)$$PATH" guests/build $(OUT)/large_guests
+guests: setup ## build the programs: Lua, SQLite, QuickJS and others as WebAssembly (clang, wasi-libc)
+	@PATH="$$(scripts/setup --toolchain-path)$$PATH" guests/build $(OUT)/programs
 
 build: image ## build the host's tools, the base image and the boot archive
 
@@ -103,7 +114,7 @@ run: image ## boot in QEMU; the prompt is on this terminal (CMD='…': run that 
 	@$(BOOT) $(if $(value CMD),--cmd "$$CMD")
 run: export CMD := $(value CMD)
 
-test: fmt-check clippy test-host test-kernel test-suite test-commands test-compile test-iso ## run all tests, formatting and lints included
+test: fmt-check clippy test-host test-kernel test-suite test-commands test-guests test-compile test-iso ## run all tests, formatting and lints included
 
 # Crates with tests of their own that run on the machine that builds.
 HOST_TESTED = $(sort $(shell grep -rl --include=*.rs -e '\#\[test\]' kernel applications tools | cut -d/ -f2))
@@ -130,20 +141,29 @@ test-suite: image ## the official WebAssembly test-suite, by `wasm_run wast` in 
 test-commands: image ## what a person types, in QEMU: output and status of `make run CMD=…`
 	@tests/commands "$(BOOT)"
 
+# The programs, and files for them in /files.
+GUESTS_ARCHIVE = $(OUT)/guests.cpio
+
+test-guests: image ## Lua, SQLite, QuickJS and the other programs, on known input: in QEMU and on this machine
+	@$(IMAGE_BUILDER) $(PROGRAM_FILES) --extra tests/guests/script=files/script \
+		$(foreach file,$(wildcard tests/guests/files/*),--extra $(file)=files/$(notdir $(file))) -o $(GUESTS_ARCHIVE)
+	@tests/guests/run "$(RUN_QEMU) --kernel $(NANO_CORE) --archive $(GUESTS_ARCHIVE)" $(TOOLS)/wasm_run $(OUT)/programs
+
 test-iso: iso ## the ISO reaches the prompt, under BIOS and UEFI
 	@for firmware in "" --uefi; do \
 		$(RUN_QEMU) --iso $(ISO) $$firmware --accel tcg --timeout 120 --until 'theseus:/$$ ' \
 			&& echo "test iso $${firmware:---bios} ... ok" || { echo "test iso $${firmware:---bios} ... FAILED"; exit 1; }; done
 
-# The large guests, and what the host makes of them, in /files.
+# The largest programs, and what the host makes of them, in /files.
 COMPILE_ARCHIVE = $(OUT)/compile.cpio
-LARGE_GUESTS    = zstd sqlite quickjs
+LARGE_GUESTS    = zstd sqlite3 qjs
 
-compile-archive: image guests
-	@for guest in $(LARGE_GUESTS); do $(TOOLS)/wasmc $(OUT)/large_guests/$$guest.wasm \
-		-o $(OUT)/large_guests/$$guest.cwasm --target x86_64-theseus --cpu x86-64-v3 --no-sign || exit 1; done
-	@$(IMAGE_BUILDER) -o $(COMPILE_ARCHIVE) $(foreach guest,$(LARGE_GUESTS),$(foreach kind,wasm cwasm,\
-		--extra $(OUT)/large_guests/$(guest).$(kind)=files/$(guest).$(kind)))
+compile-archive: image
+	@mkdir -p $(OUT)/compile
+	@for guest in $(LARGE_GUESTS); do $(TOOLS)/wasmc $(OUT)/programs/$$guest.wasm \
+		-o $(OUT)/compile/$$guest.cwasm --target x86_64-theseus --cpu x86-64-v3 --no-sign || exit 1; done
+	@$(IMAGE_BUILDER) -o $(COMPILE_ARCHIVE) $(foreach guest,$(LARGE_GUESTS),\
+		--extra $(OUT)/programs/$(guest).wasm=files/$(guest).wasm --extra $(OUT)/compile/$(guest).cwasm=files/$(guest).cwasm)
 
 test-compile: compile-archive ## the kernel compiles SQLite, QuickJS and zstd to the bytes that Linux makes of them, in QEMU
 	@tests/compile_modules "$(RUN_QEMU) --kernel $(NANO_CORE) --archive $(COMPILE_ARCHIVE)" $(LARGE_GUESTS)
@@ -155,10 +175,10 @@ bench-compile: compile-archive ## compiling: speed, code, memory beside Wasmtime
 	@[ -e $(CARGO_TARGET_DIR)/bench_compile ] || echo "building Wasmtime: some minutes, the first time" >&2
 	@$(CARGO) build $(BENCH_COMPILE)
 	@$(CARGO) rustc $(BENCH_COMPILE) -p bench_compile_guest -- -C target-feature=+crt-static
-	@$(CARGO_TARGET_DIR)/bench_compile/release/bench_compile $(LARGE_GUESTS:%=$(OUT)/large_guests/%.wasm)
+	@$(CARGO_TARGET_DIR)/bench_compile/release/bench_compile $(LARGE_GUESTS:%=$(OUT)/programs/%.wasm)
 	@echo
 	@tests/bench_compile/in_guests "$(RUN_QEMU)" $(NANO_CORE) $(COMPILE_ARCHIVE) \
-		$(CARGO_TARGET_DIR)/bench_compile/release/bench_compile_guest $(OUT)/bench_compile $(LARGE_GUESTS:%=$(OUT)/large_guests/%.wasm)
+		$(CARGO_TARGET_DIR)/bench_compile/release/bench_compile_guest $(OUT)/bench_compile $(LARGE_GUESTS:%=$(OUT)/programs/%.wasm)
 
 bench-boot: image iso ## seconds and guest instructions from power-on to the prompt and the first wasm_run; sizes
 	@tests/bench_boot "$(RUN_QEMU)" $(NANO_CORE) $(ARCHIVE) $(ISO)

@@ -35,7 +35,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("ps", "", "print tasks with their CPU, state, CPU time and memory"),
     ("pwd", "", "print the working directory"),
     ("rm", "[-r] [-f] PATH...", "remove files, with -r directories"),
-    ("shell", "[-c LINE]", "start another shell, or run a line"),
+    ("shell", "[FILE | -c LINE]", "start another shell, or run lines"),
     ("shutdown", "", "switch the machine off"),
     ("top", "[--once] [-n COUNT] [-d SECONDS]", "show what the CPUs and tasks do; q ends it"),
     ("touch", "FILE...", "create files, or set their times to now"),

@@ -31,7 +31,9 @@ pub(crate) fn run(shell: &mut Shell) {
             discipline.set_sane();
         }
         match outcome {
-            Ok(Outcome::Line(line)) => shell.run_line(&line),
+            Ok(Outcome::Line(line)) => {
+                shell.run_line(&line);
+            }
             Ok(Outcome::Interrupted) => shell.status = 130,
             Ok(Outcome::EndOfInput) => break,
             Err(error) => {

@@ -1,7 +1,7 @@
 //! The shell: reads lines, runs programs, and says what became of them.
 //!
-//! `shell` talks to a person: it shows a prompt, lets the line be edited, and remembers it. `shell -c LINE` runs one line; its status is that
-//! of the line's last command.
+//! `shell` talks to a person: it shows a prompt, lets the line be edited, and remembers it. `shell -c LINE` runs one line, and
+//! `shell FILE` the lines of a file; the status is that of the last command.
 //!
 //! A program is an application: a crate with `pub fn main(args: Vec<String>) -> isize`, whose object file is in the
 //! directory `/namespaces/_applications`. It is loaded when it is called, runs as a task of its own with a copy of the shell's environment

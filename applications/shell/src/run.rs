@@ -6,8 +6,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use app_io::eprintln;
+use app_io::{ImmutableRead, eprintln};
 use environment::Environment;
+use file_ops::FileReader;
 use path::{Path, PathBuf};
 use spin::Mutex;
 
@@ -38,9 +39,12 @@ pub fn shell(args: Vec<String>) -> isize {
     };
     match args.as_slice() {
         [] => interactive::run(&mut shell),
-        [option, line] if option == "-c" => shell.run_line(line),
+        [option, line] if option == "-c" => {
+            shell.run_line(line);
+        }
+        [file] if !file.starts_with('-') => shell.run_file(file),
         _ => {
-            eprintln!("usage: shell [-c LINE]");
+            eprintln!("usage: shell [FILE | -c LINE]");
             return isize::from(USAGE);
         }
     }
@@ -59,14 +63,46 @@ impl Shell {
         Ok(Self { environment, status: 0, exiting: false, interactive })
     }
 
-    /// Runs the commands of a line, up to the end, `exit` or Ctrl-C.
-    pub fn run_line(&mut self, line: &str) {
+    /// Runs the lines of a file, up to the end, `exit` or Ctrl-C.
+    fn run_file(&mut self, name: &str) {
+        let text = match self.read(name) {
+            Ok(text) => text,
+            Err(reason) => {
+                eprintln!("shell: {name}: {reason}");
+                self.status = CANNOT_START;
+                return;
+            }
+        };
+        for line in text.lines() {
+            if !self.run_line(line) {
+                break;
+            }
+        }
+    }
+
+    /// The text of a file.
+    fn read(&self, name: &str) -> Result<String, String> {
+        let cwd = self.environment.lock().working_dir.clone();
+        let file = FileReader::open(Path::new(name), &cwd).map_err(|error| error.to_string())?;
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 512];
+        loop {
+            match file.read(&mut buffer).map_err(|error| error.to_string())? {
+                0 => break,
+                count => bytes.extend_from_slice(&buffer[..count]),
+            }
+        }
+        String::from_utf8(bytes).map_err(|_| "this is not text in UTF-8".to_string())
+    }
+
+    /// Runs the commands of a line, up to the end, `exit` or Ctrl-C. Returns whether it was the end.
+    pub fn run_line(&mut self, line: &str) -> bool {
         let pipelines = match syntax::parse(line) {
             Ok(pipelines) => pipelines,
             Err(error) => {
                 eprintln!("shell: {error}");
                 self.status = USAGE;
-                return;
+                return true;
             }
         };
         for pipeline in &pipelines {
@@ -85,10 +121,11 @@ impl Shell {
                     }
                 };
                 if interrupted || self.exiting {
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// The assignments of a command.

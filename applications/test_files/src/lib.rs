@@ -38,6 +38,7 @@ pub fn main(_args: Vec<String>) -> isize {
             ("streams end with their task", streams::dropped),
             ("a pipe connects two tasks", streams::pipe),
             ("a line's status is that of its last command", shell::status),
+            ("lines of a file", shell::scripts),
             ("&&, || and ; decide what runs", shell::operators),
             ("programs get their arguments and environment", shell::arguments_and_environment),
             ("errors are one line on standard error", shell::errors),

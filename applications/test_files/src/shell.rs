@@ -2,6 +2,7 @@
 
 use crate::streams::Captured;
 use crate::{memory_in_use, remove, scratch};
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -57,6 +58,21 @@ pub fn status() {
     assert_eq!(quiet("exit 9; echo not reached"), (9, "".into()));
     assert_eq!(quiet("crash 3; exit"), (3, "".into()));
     assert_eq!(quiet("shell -c 'exit 5'; echo $?"), (0, "5\n".into()));
+}
+
+pub fn scripts() {
+    let script = "echo 'V=1' > s; echo 'false # and so on' >> s; echo 'echo $? $V' >> s";
+    assert_eq!(
+        quiet(&format!("mkdir -p /tmp/s; cd /tmp/s; {script}; shell s; echo $?$V")),
+        (0, "1 1\n0\n".into())
+    );
+    assert_eq!(quiet("cd /tmp/s; echo 'exit 4' > t; echo 'echo not reached' >> t; shell t"), (4, "".into()));
+    assert_eq!(run("cd /tmp/s; echo '>' > u; echo 'true' >> u; shell u; rm -r /tmp/s").1, "");
+    assert_eq!(
+        run("shell /nothing"),
+        (126, "".into(), "shell: /nothing: no such file or directory\n".into())
+    );
+    assert_eq!(run("shell /tmp").0, 126);
 }
 
 pub fn operators() {
@@ -119,7 +135,7 @@ pub fn errors() {
     fails("mv x", 2, "usage: mv SOURCE... TARGET\n");
     fails("pwd x", 2, "usage: pwd\n");
     fails("help x", 2, "usage: help\n");
-    fails("shell x", 2, "usage: shell [-c LINE]\n");
+    fails("shell -x", 2, "usage: shell [FILE | -c LINE]\n");
     fails("crash", 2, "usage: crash panic|null|undefined|stack|STATUS\n");
     fails("rm -r /", 1, "rm: /: the root directory cannot be removed or moved\n");
     let (status, _, error) = run("/hello.cwasm");
