@@ -11,6 +11,7 @@ FILES ?=
 SMP   ?= 2
 MEM   ?= 1G
 ACCEL ?= auto
+DISK  ?=
 # The directory with the developer's keys, as the tools know it.
 KEYS  ?= $(or $(WASM_KEYS),$(or $(XDG_CONFIG_HOME),$(HOME)/.config)/wasm_run)
 export WASM_KEYS := $(abspath $(KEYS))
@@ -36,7 +37,7 @@ KERNEL_CARGO     := --profile kernel -Zbuild-std=core,alloc,compiler_builtins \
 # Applications find each other by name at run time, so nothing but this list makes cargo build them.
 APPLICATIONS     := $(notdir $(patsubst %/,%,$(wildcard applications/*/)))
 # Likewise crates that the kernel loads by name when they are needed.
-KERNEL_EXTRA_PACKAGES := -p wasm_compile -p wasm_dwarf -p wasm_wasi -p wasm_wast
+KERNEL_EXTRA_PACKAGES := -p storage_manager -p wasm_compile -p wasm_dwarf -p wasm_wasi -p wasm_wast
 KERNEL_PACKAGES  := -p nano_core -p captain $(KERNEL_EXTRA_PACKAGES) $(addprefix -p ,$(APPLICATIONS))
 
 RUN_QEMU = $(TOOLS)/run_qemu --state $(OUT) --accel $(ACCEL) --smp $(SMP) --mem $(MEM)
@@ -49,13 +50,13 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 		--extra guests/$(guest).wat=guests/$(guest).wat) \
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat --extra guests/spin.wat=spin.wat
 
-.PHONY: help setup keys developer-keys guests build tools kernel image iso run test test-host test-kernel test-commands test-suite test-guests \
+.PHONY: help setup keys developer-keys guests build tools kernel image iso run test test-host test-kernel test-commands test-disk test-suite test-guests \
 	test-iso compile-archive test-compile bench-compile bench-boot bench-sandbox clippy fmt fmt-check doc clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 	@echo
-	@echo "options:      CMD='line' FILES=dir SMP=$(SMP) MEM=$(MEM) ACCEL=auto|kvm|tcg TARGET=$(TARGET) KEYS=dir"
+	@echo "options:      CMD='line' FILES=dir DISK=file.img SMP=$(SMP) MEM=$(MEM) ACCEL=auto|kvm|tcg TARGET=$(TARGET) KEYS=dir"
 
 setup: ## install what is missing (rust-src; by apt: QEMU, GRUB, lld, …); quiet when nothing is
 	@scripts/setup
@@ -111,10 +112,10 @@ iso: image ## build a bootable ISO (GRUB; BIOS and UEFI)
 	@echo "$(ISO)"
 
 run: image ## boot in QEMU; the prompt is on this terminal (CMD='…': run that line, exit with its status)
-	@$(BOOT) $(if $(value CMD),--cmd "$$CMD")
+	@$(BOOT) $(if $(DISK),--disk '$(DISK)') $(if $(value CMD),--cmd "$$CMD")
 run: export CMD := $(value CMD)
 
-test: fmt-check clippy test-host test-kernel test-suite test-commands test-guests test-compile test-iso ## run all tests, formatting and lints included
+test: fmt-check clippy test-host test-kernel test-suite test-commands test-disk test-guests test-compile test-iso ## run all tests, formatting and lints included
 
 # Crates with tests of their own that run on the machine that builds.
 HOST_TESTED = $(sort $(shell grep -rl --include=*.rs -e '\#\[test\]' kernel applications tools | cut -d/ -f2))
@@ -148,6 +149,9 @@ test-guests: image ## Lua, SQLite, QuickJS and the other programs, on known inpu
 	@$(IMAGE_BUILDER) $(PROGRAM_FILES) --extra tests/guests/script=files/script \
 		$(foreach file,$(wildcard tests/guests/files/*),--extra $(file)=files/$(notdir $(file))) -o $(GUESTS_ARCHIVE)
 	@tests/guests/run "$(RUN_QEMU) --kernel $(NANO_CORE) --archive $(GUESTS_ARCHIVE)" $(TOOLS)/wasm_run $(OUT)/programs
+
+test-disk: image ## disks: kept from boot to boot, read by the host, full, failing, damaged, crashed
+	@tests/disk "$(BOOT)"
 
 test-iso: iso ## the ISO reaches the prompt, under BIOS and UEFI
 	@for firmware in "" --uefi; do \

@@ -9,14 +9,40 @@ extern crate alloc;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use boot_info::phases;
 use core::convert::Infallible;
 use core::fmt::Display;
 use core::ops::Range;
+use mod_mgmt::CrateNamespace;
 
 /// The reason why a step failed, with the step's name.
 fn failed<E: Display>(step: &'static str) -> impl Fn(E) -> String {
     move |reason| format!("{step}: {reason}")
+}
+
+/// Loads the crate that mounts disks, and has it do so, if there is a device for it. A system without its disks is better than none, so
+/// what goes wrong is only said.
+fn mount_disks(namespace: &Arc<CrateNamespace>) {
+    /// The vendor of all virtio devices.
+    const VIRTIO: u16 = 0x1AF4;
+    if !pci::pci_device_iter().any(|device| device.vendor_id == VIRTIO) {
+        return;
+    }
+    match namespace.load_crate_by_name("storage_manager") {
+        Ok(loaded) => {
+            if let Some(section) = loaded.get_symbol("storage_manager_init") {
+                let variable = section.virt_addr.value() as *const fn();
+                // SAFETY: the crate defines the symbol as a variable of this type, which never changes. It stays loaded: see below.
+                let mount = unsafe { *variable };
+                mount();
+            }
+            // Its tasks and the disks that it mounted stay.
+            core::mem::forget(loaded);
+        }
+        Err(reason) => log::error!("disks: {reason}"),
+    }
+    phases::end_of("disks");
 }
 
 /// Brings the system up, and becomes the first task, which ends once the console runs. `boot_stack` is the stack in use.
@@ -72,6 +98,8 @@ pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
         log::warn!("only the boot CPU runs tasks: {reason}");
     }
     phases::end_of("other CPUs");
+
+    mount_disks(namespace);
 
     let line = boot_info::get().and_then(|info| info.option("cmd"));
     // The console ends the machine when its shell ends; nobody waits for it here.

@@ -338,6 +338,11 @@ impl Entry {
         Self { node, location }
     }
 
+    /// For directories that know the location of each of their nodes anyway, and so need no lock: `location` must be that of `node`.
+    pub fn with_location(node: FileOrDir, location: Arc<Location>) -> Self {
+        Self { node, location }
+    }
+
     /// The node itself.
     pub fn node(&self) -> &FileOrDir {
         &self.node

@@ -86,6 +86,21 @@ pub fn register_interrupt(vector: u8, handler: InterruptHandler) -> Result<(), u
         .map_err(|present| present as usize)
 }
 
+/// The vectors for interrupts that devices send as messages.
+const MESSAGE_VECTORS: core::ops::Range<u8> = 0x30..0xF0;
+
+/// Registers who handles an interrupt that a device sends as a message; returns the vector for it. Several devices may have the same
+/// handler, which is told the vector.
+///
+/// # Errors
+/// There is no free vector.
+pub fn register_msi_interrupt(handler: InterruptHandler) -> Result<u8, &'static str> {
+    MESSAGE_VECTORS
+        .into_iter()
+        .find(|&vector| register_interrupt(vector, handler).is_ok())
+        .ok_or("all interrupt vectors are taken")
+}
+
 /// Undoes [`register_interrupt`] with the same arguments. An interrupt that is being handled on another CPU may still
 /// be in `handler` when this returns.
 ///

@@ -1,11 +1,13 @@
 //! Switching the machine off, restarting it, and ending QEMU with a status.
 //!
 //! Each of the three stops the other CPUs, tries one way after the other, the proper one first, and finally halts the CPU: none of
-//! them returns. They do not wait for anything: file systems in memory have nothing to flush, and tasks just stop.
+//! them returns. They wait for nothing but the disks ([`set_sync_hook`]): tasks just stop.
 //!
 //! Port numbers and register layouts: ACPI specification 4.8.3.2 (PM1 control) and 4.8.4.6 (reset), QEMU's
 //! `hw/misc/debugexit.c` (isa-debug-exit) and `hw/char/debugcon.c` (isa-debugcon).
 #![no_std]
+
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use acpi::{AcpiInfo, Register, RegisterSpace};
 use irq_safety::disable_interrupts;
@@ -34,9 +36,25 @@ const KEYBOARD_RESET: u8 = 0xFE;
 /// The reset control register that PCs with PCI have: bit 1 full reset, bit 2 do it.
 const RESET_CONTROL_PORT: u16 = 0xCF9;
 
-/// Switches the machine off.
+/// A `fn() -> bool`; null before [`set_sync_hook`].
+static SYNC_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Says what is called first of all when the machine is switched off or restarted: it brings to the disks what waits in memory, tells the
+/// console what it cannot, and returns whether all is there. It must stay valid for ever.
+pub fn set_sync_hook(hook: fn() -> bool) {
+    SYNC_HOOK.store(hook as *mut (), Ordering::Release);
+}
+
+fn sync() -> bool {
+    let hook = SYNC_HOOK.load(Ordering::Acquire);
+    // SAFETY: only `set_sync_hook` writes other values than null, and only functions of this type.
+    hook.is_null() || unsafe { core::mem::transmute::<*mut (), fn() -> bool>(hook) }()
+}
+
+/// Switches the machine off. To be called by a task, as the other two.
 pub fn shutdown() -> ! {
     log::info!("switching off");
+    sync();
     stop_everything_else();
     switch_off();
     log::error!("this machine cannot be switched off by software: switch it off by hand");
@@ -46,6 +64,7 @@ pub fn shutdown() -> ! {
 /// Restarts the machine.
 pub fn reboot() -> ! {
     log::info!("restarting");
+    sync();
     stop_everything_else();
     if let Some((register, value)) = acpi::info().and_then(|info| info.fadt).and_then(|fadt| fadt.reset) {
         write_reset(register, value);
@@ -71,8 +90,9 @@ pub fn reboot() -> ! {
 /// Ends the machine and tells whoever started it a status of 8 bits, if it is QEMU and was set up for that.
 ///
 /// The status goes to the debug console at port 0xE8. Then the machine ends: by QEMU's isa-debug-exit device, or else
-/// by being switched off.
+/// by being switched off. The status 0 becomes 1 if something that was written could not be brought to the disk.
 pub fn exit_with_status(status: u8) -> ! {
+    let status = if sync() { status } else { status.max(1) };
     stop_everything_else();
     // SAFETY: reading the port of a debug console changes nothing; a machine that has none has nothing at this port of the
     // range reserved for the chipset. It is written only if the console answers.

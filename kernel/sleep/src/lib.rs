@@ -20,7 +20,7 @@
 use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering};
-use park::Parker;
+use park::{ParkPermit, Parker};
 use sync_irq::IrqSafeMutex;
 use wait_queue::WaitQueue;
 
@@ -213,7 +213,27 @@ pub fn sleep_until(deadline: Instant) -> Result<(), RunState> {
 pub fn wait_until_timeout<T>(
     queue: &WaitQueue,
     timeout: Duration,
+    condition: impl FnMut() -> Option<T>,
+) -> Option<T> {
+    wait(timeout, condition, |parker, permit, condition| queue.wait_until_with(parker, permit, condition))
+}
+
+/// Like [`wait_until_timeout`], but goes on waiting if the task is asked to die, as
+/// [`WaitQueue::wait_until_uncancellable`] does: for devices that are writing to memory.
+pub fn wait_until_timeout_uncancellable<T>(
+    queue: &WaitQueue,
+    timeout: Duration,
+    condition: impl FnMut() -> Option<T>,
+) -> Option<T> {
+    wait(timeout, condition, |parker, permit, condition| {
+        queue.wait_until_uncancellable_with(parker, permit, condition)
+    })
+}
+
+fn wait<T>(
+    timeout: Duration,
     mut condition: impl FnMut() -> Option<T>,
+    wait: impl FnOnce(&Parker, &ParkPermit, &mut dyn FnMut() -> Option<Option<T>>) -> Option<T>,
 ) -> Option<T> {
     if let Some(value) = condition() {
         return Some(value);
@@ -222,7 +242,7 @@ pub fn wait_until_timeout<T>(
     let (parker, permit) = Parker::new();
     let mut place = None;
     let _alarm = Alarm::set(&mut place, &parker, deadline);
-    queue.wait_until_with(&parker, &permit, || {
+    wait(&parker, &permit, &mut || {
         // The clock first: a condition that became true before the deadline is then seen.
         let over = Instant::now() >= deadline;
         condition().map(Some).or(over.then_some(None))

@@ -169,6 +169,17 @@ impl WaitQueue {
         self.wait(parker, permit, condition, Parker::park_or_exit)
     }
 
+    /// Like [`wait_until_with`](Self::wait_until_with), but goes on waiting if the task is asked to die; see
+    /// [`wait_until_uncancellable`](Self::wait_until_uncancellable).
+    pub fn wait_until_uncancellable_with<T>(
+        &self,
+        parker: &Parker,
+        permit: &ParkPermit,
+        condition: impl FnMut() -> Option<T>,
+    ) -> T {
+        self.wait(parker, permit, condition, Parker::park)
+    }
+
     fn wait<T>(
         &self,
         parker: &Parker,

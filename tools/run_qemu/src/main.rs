@@ -5,6 +5,7 @@
 //! was (QEMU's own exit status has room for 7 bits), and when to give up.
 
 mod accelerator;
+mod disk;
 
 use accelerator::Accelerator;
 use std::fmt::Display;
@@ -23,6 +24,8 @@ const USAGE: &str = "usage: run_qemu --kernel ELF --archive CPIO --state DIR [op
   --state DIR       where the log and QEMU's other traces go
   --cmd LINE        run this line of the shell and exit with its status; no echo, no prompt
   --append WORDS    more words for the kernel's command line
+  --disk FILE       a disk, mounted at /disk; a FILE that does not exist is made, with an empty FAT32 of 64 MiB
+  --disk-ro FILE    a disk that cannot be written to
   --smp N           processors (default 2)
   --mem SIZE        memory, as QEMU spells it (default 1G)
   --accel KIND      kvm, tcg, or auto: what a short trial finds faster (default auto)
@@ -49,6 +52,8 @@ struct Options {
     state: PathBuf,
     command: Option<String>,
     append: String,
+    /// Images of disks, and whether they can only be read.
+    disks: Vec<(PathBuf, bool)>,
     processors: u32,
     memory: String,
     accelerator: String,
@@ -68,6 +73,7 @@ fn parse_options() -> Result<Options, String> {
         state: PathBuf::new(),
         command: None,
         append: String::new(),
+        disks: Vec::new(),
         processors: 2,
         memory: "1G".into(),
         accelerator: "auto".into(),
@@ -88,6 +94,8 @@ fn parse_options() -> Result<Options, String> {
             "--state" => options.state = value()?.into(),
             "--cmd" => options.command = Some(value()?),
             "--append" => options.append = value()?,
+            "--disk" => options.disks.push((value()?.into(), false)),
+            "--disk-ro" => options.disks.push((value()?.into(), true)),
             "--smp" => options.processors = number(&word, &value()?)?,
             "--mem" => options.memory = value()?,
             "--accel" => options.accelerator = value()?,
@@ -240,6 +248,9 @@ fn run(options: &Options) -> Result<u8, String> {
     let status_path = options.state.join(format!("status-{}", std::process::id()));
     let serial_path = options.state.join(format!("serial-{}", std::process::id()));
     let mut qemu = machine(options, accelerator);
+    for (number, (image, read_only)) in options.disks.iter().enumerate() {
+        qemu.args(disk::arguments(number, image, *read_only)?);
+    }
     boot_arguments(&mut qemu, options, &command_line)?;
     qemu.args(["-chardev", &file_device("log", &options.state.join("kernel.log"))]);
     qemu.args(["-device", "isa-debugcon,iobase=0xe9,chardev=log"]);
