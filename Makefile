@@ -12,6 +12,7 @@ SMP   ?= 2
 MEM   ?= 1G
 ACCEL ?= auto
 DISK  ?=
+SHARE ?=
 # The directory with the developer's keys, as the tools know it.
 KEYS  ?= $(or $(WASM_KEYS),$(or $(XDG_CONFIG_HOME),$(HOME)/.config)/wasm_run)
 export WASM_KEYS := $(abspath $(KEYS))
@@ -56,7 +57,7 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 	@echo
-	@echo "options:      CMD='line' FILES=dir DISK=file.img SMP=$(SMP) MEM=$(MEM) ACCEL=auto|kvm|tcg TARGET=$(TARGET) KEYS=dir"
+	@echo "options:      CMD='line' FILES=dir DISK=file.img SHARE=dir SMP=$(SMP) MEM=$(MEM) ACCEL=auto|kvm|tcg TARGET=$(TARGET) KEYS=dir"
 
 setup: ## install what is missing (rust-src; by apt: QEMU, GRUB, lld, …); quiet when nothing is
 	@scripts/setup
@@ -112,7 +113,7 @@ iso: image ## build a bootable ISO (GRUB; BIOS and UEFI)
 	@echo "$(ISO)"
 
 run: image ## boot in QEMU; the prompt is on this terminal (CMD='…': run that line, exit with its status)
-	@$(BOOT) $(if $(DISK),--disk '$(DISK)') $(if $(value CMD),--cmd "$$CMD")
+	@$(BOOT) $(if $(DISK),--disk '$(DISK)') $(if $(SHARE),--share '$(SHARE)') $(if $(value CMD),--cmd "$$CMD")
 run: export CMD := $(value CMD)
 
 test: fmt-check clippy test-host test-kernel test-suite test-commands test-disk test-guests test-compile test-iso ## run all tests, formatting and lints included

@@ -69,7 +69,7 @@ impl FileSystem {
 
     /// Whether something has been changed that is not on the disk yet.
     pub fn is_dirty(&self) -> bool {
-        self.shared.volume.lock().is_dirty()
+        self.shared.lock().is_dirty()
     }
 
     /// Brings everything to the disk.
@@ -77,13 +77,20 @@ impl FileSystem {
     /// # Errors
     /// What the disk reports. The next sync tries again.
     pub fn sync(&self) -> Result<(), IoError> {
-        self.shared.volume.lock().commit()
+        self.shared.lock().commit()
     }
 }
 
 impl Shared {
+    /// Takes the volume's lock. A cancel point: a task that is asked to die does so here, before anything has been changed.
+    fn lock(&self) -> sync_block::MutexGuard<'_, Volume> {
+        #[cfg(target_os = "theseus")]
+        task::exit_if_killed();
+        self.volume.lock()
+    }
+
     fn times(&self, number: u64) -> NodeTimes {
-        match self.volume.lock().node(number) {
+        match self.lock().node(number) {
             Ok(volume::Node { record, .. }) => NodeTimes {
                 created: record.created(),
                 modified: record.modified(),
@@ -94,7 +101,7 @@ impl Shared {
     }
 
     fn set_times(&self, number: u64, times: Times) -> Result<(), IoError> {
-        let mut volume = self.volume.lock();
+        let mut volume = self.lock();
         volume.before_change()?;
         let record = &mut volume.node(number)?.record;
         if let Some(time) = times.modified {
@@ -118,7 +125,7 @@ struct FatFile {
 
 impl FatFile {
     fn record(&self) -> Option<Record> {
-        self.shared.volume.lock().node(self.number).ok().map(|node| node.record)
+        self.shared.lock().node(self.number).ok().map(|node| node.record)
     }
 
     fn check_writable(&self) -> Result<(), IoError> {
@@ -129,18 +136,18 @@ impl FatFile {
 
 impl ByteReader for FatFile {
     fn read_at(&mut self, buffer: &mut [u8], offset: usize) -> Result<usize, IoError> {
-        self.shared.volume.lock().read(self.number, buffer, offset)
+        self.shared.lock().read(self.number, buffer, offset)
     }
 }
 
 impl ByteWriter for FatFile {
     fn write_at(&mut self, buffer: &[u8], offset: usize) -> Result<usize, IoError> {
         self.check_writable()?;
-        self.shared.volume.lock().write(self.number, buffer, offset, fs_node::now())
+        self.shared.lock().write(self.number, buffer, offset, fs_node::now())
     }
 
     fn flush(&mut self) -> Result<(), IoError> {
-        self.shared.volume.lock().commit()
+        self.shared.lock().commit()
     }
 }
 
@@ -178,7 +185,7 @@ impl File for FatFile {
 
     fn truncate(&mut self, length: usize) -> Result<(), IoError> {
         self.check_writable()?;
-        self.shared.volume.lock().truncate(self.number, length, fs_node::now())
+        self.shared.lock().truncate(self.number, length, fs_node::now())
     }
 }
 
@@ -210,6 +217,23 @@ impl Child {
     fn held(&self) -> Option<(FileOrDir, u64, Arc<Location>)> {
         let (node, number, location) = self.known.as_ref()?;
         Some((node.upgrade()?, *number, location.clone()))
+    }
+}
+
+/// A directory that is about to go. Unless it is said to be gone, it is there again when this is dropped: the disk reported an error, or the
+/// task is asked to die.
+struct Detached {
+    location: Arc<Location>,
+    parent: Weak<Mutex<FatDirectory>>,
+    parent_location: Arc<Location>,
+    is_gone: bool,
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        if !self.is_gone {
+            self.location.attach(self.parent.clone(), self.parent_location.clone());
+        }
     }
 }
 
@@ -249,7 +273,7 @@ impl FatDirectory {
 
     /// Calls `f` with the volume locked and the content, which is read if it has not been.
     fn with<R>(&self, f: impl FnOnce(&mut Volume, &mut Content) -> Result<R, FsError>) -> Result<R, FsError> {
-        let mut volume = self.shared.volume.lock();
+        let mut volume = self.shared.lock();
         let mut content = self.content.borrow_mut();
         if content.is_none() {
             let (slots, found) = volume.read_directory(self.number)?;
@@ -306,14 +330,16 @@ impl FatDirectory {
         })
     }
 
-    /// Makes sure that a directory that is to go is empty, and says that it is gone. It is locked meanwhile, so that nothing can come in between.
-    fn detach_directory(dir: &DirRef) -> Result<(), FsError> {
+    /// Makes sure that a directory that is to go out of this one is empty, and says that it is gone. It is locked meanwhile, so that nothing can
+    /// come in between.
+    fn detach_directory(&self, dir: &DirRef) -> Result<Detached, FsError> {
         let dir = dir.lock();
         if !dir.names()?.is_empty() {
             return Err(FsError::NotEmpty);
         }
         dir.location().detach();
-        Ok(())
+        let (parent, parent_location) = (self.this.clone(), self.location.clone());
+        Ok(Detached { location: dir.location().clone(), parent, parent_location, is_gone: false })
     }
 
     fn make(&mut self, name: &str, is_directory: bool) -> Result<FileOrDir, FsError> {
@@ -365,7 +391,7 @@ impl FatDirectory {
         to: Option<&mut FatDirectory>,
         to_name: &str,
     ) -> Result<(), FsError> {
-        let mut volume = self.shared.volume.lock();
+        let mut volume = self.shared.lock();
         let volume = &mut *volume;
         volume.before_change()?;
         let (from_key, to_key) = (entry::fold(from_name), entry::fold(to_name));
@@ -527,21 +553,21 @@ impl Directory for FatDirectory {
             let (_, number, location) = child.held().ok_or(FsError::NotFound)?;
             Ok((key.clone(), number, location))
         })?;
-        if let FileOrDir::Dir(dir) = node {
-            Self::detach_directory(dir)?;
-        }
-        let removed = self.with(|volume, content| {
+        let mut detached = match node {
+            FileOrDir::Dir(dir) => Some(self.detach_directory(dir)?),
+            FileOrDir::File(_) => None,
+        };
+        self.with(|volume, content| {
             let place = content.children.get(&key).ok_or(FsError::NotFound)?.place;
             volume.remove(&mut content.slots, place)?;
             content.children.remove(&key);
             Ok(volume.removed(number)?)
-        });
-        match removed {
-            Ok(()) => location.detach(),
-            // It is still there.
-            Err(_) => location.attach(self.this.clone(), self.location.clone()),
+        })?;
+        match &mut detached {
+            Some(detached) => detached.is_gone = true,
+            None => location.detach(),
         }
-        removed.map(|()| node.clone())
+        Ok(node.clone())
     }
 
     fn remove_entry(&mut self, name: &str) -> Option<Entry> {
@@ -566,26 +592,23 @@ impl Directory for FatDirectory {
         };
         let moved = self.find(from_name)?.ok_or(FsError::NotFound)?;
         let replaced = to.as_deref().unwrap_or(self).find(to_name)?;
-        match (moved.node(), replaced.as_ref().map(Entry::node)) {
-            (_, None) | (FileOrDir::File(_), Some(FileOrDir::File(_))) => {}
+        let target = to.as_deref().unwrap_or(self);
+        let mut detached = match (moved.node(), replaced.as_ref().map(Entry::node)) {
+            (_, None) | (FileOrDir::File(_), Some(FileOrDir::File(_))) => None,
             (FileOrDir::File(_), Some(FileOrDir::Dir(_))) => return Err(FsError::IsADirectory),
             (FileOrDir::Dir(_), Some(FileOrDir::File(_))) => return Err(FsError::NotADirectory),
-            (FileOrDir::Dir(_), Some(FileOrDir::Dir(dir))) => Self::detach_directory(dir)?,
+            (FileOrDir::Dir(_), Some(FileOrDir::Dir(dir))) => Some(target.detach_directory(dir)?),
+        };
+        self.move_on_disk(from_name, to, to_name)?;
+        match (&mut detached, &replaced) {
+            (Some(detached), _) => detached.is_gone = true,
+            (None, Some(replaced)) => replaced.location().detach(),
+            (None, None) => {}
         }
-        let target = to.as_deref().unwrap_or(self);
-        let (this, location) = (target.this.clone(), target.location.clone());
-        let result = self.move_on_disk(from_name, to, to_name);
-        if let Some(replaced) = &replaced {
-            match result {
-                Ok(()) => replaced.location().detach(),
-                // Not replaced after all.
-                Err(_) => replaced.location().attach(this, location),
-            }
-        }
-        result.map(|()| replaced)
+        Ok(replaced)
     }
 
     fn sync(&mut self) -> Result<(), IoError> {
-        self.shared.volume.lock().commit()
+        self.shared.lock().commit()
     }
 }

@@ -1,7 +1,7 @@
-//! Finds disks and mounts what is on them; brings to the disk what waits in memory.
+//! Finds disks and mounts what is on them; brings to the disk what waits in memory. And mounts folders of the host.
 //!
 //! `captain` loads this crate if there is a virtio device, and calls [`storage_manager_init`]: so a machine without a disk pays nothing for it. The first
-//! disk is mounted at `/disk`, the next ones at `/disk2` and so on.
+//! disk is mounted at `/disk`, the next ones at `/disk2` and so on; a folder that the host shares at `/host`, the next ones at `/host2` and so on.
 //!
 //! What is written to a disk waits in its cache. It goes to the disk when a program asks for that (`fd_sync`, `flush`), when much has piled up, when the
 //! machine is switched off in good order, and otherwise by the task that this crate starts, at most [`SYNC_INTERVAL`] after it was written.
@@ -16,12 +16,13 @@ use alloc::vec::Vec;
 use core::fmt::Display;
 use core::time::Duration;
 use fat::FileSystem;
-use fs_node::{Entry, FileOrDir};
+use fs_node::{DirRef, Entry, FileOrDir};
 use io::IoError;
 use kernel_config::memory::PAGE_SIZE;
 use pci::PciDevice;
 use spin::Mutex;
 use virtio::VirtioDevice;
+use virtio_9p::Virtio9p;
 use virtio_blk::VirtioBlk;
 
 /// After how long, at most, what was written goes to the disk.
@@ -40,14 +41,27 @@ pub static storage_manager_init: fn() = init;
 
 /// Mounts all disks, and says on the console which ones cannot be mounted and why. Interrupts must be on, and tasks running.
 fn init() {
-    let mut disks = 0;
+    let (mut disks, mut folders) = (0, 0);
+    let numbered = |name: &str, number: usize| {
+        if number == 1 { name.to_string() } else { format!("{name}{number}") }
+    };
     for device in pci::pci_device_iter() {
-        if VirtioDevice::kind_of(&device) == Some(virtio_blk::KIND) {
-            disks += 1;
-            let name = if disks == 1 { "disk".to_string() } else { format!("disk{disks}") };
-            if let Err(reason) = mount_disk(device, &name) {
-                complain(format_args!("/{name}: the disk is not mounted: {reason}"));
+        match VirtioDevice::kind_of(&device) {
+            Some(virtio_blk::KIND) => {
+                disks += 1;
+                let name = numbered("disk", disks);
+                if let Err(reason) = mount_disk(device, &name) {
+                    complain(format_args!("/{name}: the disk is not mounted: {reason}"));
+                }
             }
+            Some(virtio_9p::KIND) => {
+                folders += 1;
+                let name = numbered("host", folders);
+                if let Err(reason) = mount_folder(device, &name) {
+                    complain(format_args!("/{name}: the host's folder is not mounted: {reason}"));
+                }
+            }
+            _ => {}
         }
     }
     if MOUNTED.lock().is_empty() {
@@ -69,11 +83,24 @@ fn mount_disk(device: PciDevice, name: &str) -> Result<(), String> {
     let cache_size = CACHE_SIZE.min(memory / CACHE_SHARE);
     let file_system =
         FileSystem::mount(Box::new(disk), cache_size, name).map_err(|error| error.to_string())?;
-    let entry = Entry::new(FileOrDir::Dir(file_system.root().clone()));
-    root::get_root().lock().insert_entry(entry, false).map_err(|error| error.to_string())?;
+    add_to_root(file_system.root())?;
     log::info!("/{name} is on the disk at {}", device.location);
     MOUNTED.lock().push((name.to_string(), file_system));
     Ok(())
+}
+
+/// Nothing of it waits in memory, so nobody has to sync it.
+fn mount_folder(device: PciDevice, name: &str) -> Result<(), String> {
+    let host = Virtio9p::new(device).map_err(|error| error.to_string())?;
+    let folder = nine_p::mount(Box::new(host), name).map_err(|error| error.to_string())?;
+    add_to_root(&folder)?;
+    log::info!("/{name} is the folder of the host at {}", device.location);
+    Ok(())
+}
+
+fn add_to_root(dir: &DirRef) -> Result<(), String> {
+    let entry = Entry::new(FileOrDir::Dir(dir.clone()));
+    root::get_root().lock().insert_entry(entry, false).map(drop).map_err(|error| error.to_string())
 }
 
 /// Tells both the log and whoever is at the console.

@@ -1,4 +1,4 @@
-//! Disks: images in files.
+//! Disks: images in files. And folders of the host.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -26,6 +26,21 @@ pub fn arguments(number: usize, image: &Path, read_only: bool) -> Result<[String
         format!("if=none,id=disk{number},format=raw,readonly={read_only},file={file}"),
         "-device".into(),
         format!("virtio-blk-pci,drive=disk{number}"),
+    ])
+}
+
+/// QEMU's arguments for folder `number` of the host.
+pub fn folder_arguments(number: usize, folder: &Path) -> Result<[String; 4], String> {
+    if !folder.is_dir() {
+        return Err(format!("cannot share {}: it is no directory", folder.display()));
+    }
+    let path = folder.display().to_string().replace(',', ",,");
+    Ok([
+        "-fsdev".into(),
+        // Whoever runs QEMU is who the host thinks does it.
+        format!("local,id=share{number},security_model=none,path={path}"),
+        "-device".into(),
+        format!("virtio-9p-pci,fsdev=share{number},mount_tag=host{number}"),
     ])
 }
 

@@ -26,6 +26,7 @@ const USAGE: &str = "usage: run_qemu --kernel ELF --archive CPIO --state DIR [op
   --append WORDS    more words for the kernel's command line
   --disk FILE       a disk, mounted at /disk; a FILE that does not exist is made, with an empty FAT32 of 64 MiB
   --disk-ro FILE    a disk that cannot be written to
+  --share DIR       a folder of this machine, mounted at /host
   --smp N           processors (default 2)
   --mem SIZE        memory, as QEMU spells it (default 1G)
   --accel KIND      kvm, tcg, or auto: what a short trial finds faster (default auto)
@@ -54,6 +55,8 @@ struct Options {
     append: String,
     /// Images of disks, and whether they can only be read.
     disks: Vec<(PathBuf, bool)>,
+    /// Folders of the host.
+    shares: Vec<PathBuf>,
     processors: u32,
     memory: String,
     accelerator: String,
@@ -74,6 +77,7 @@ fn parse_options() -> Result<Options, String> {
         command: None,
         append: String::new(),
         disks: Vec::new(),
+        shares: Vec::new(),
         processors: 2,
         memory: "1G".into(),
         accelerator: "auto".into(),
@@ -96,6 +100,7 @@ fn parse_options() -> Result<Options, String> {
             "--append" => options.append = value()?,
             "--disk" => options.disks.push((value()?.into(), false)),
             "--disk-ro" => options.disks.push((value()?.into(), true)),
+            "--share" => options.shares.push(value()?.into()),
             "--smp" => options.processors = number(&word, &value()?)?,
             "--mem" => options.memory = value()?,
             "--accel" => options.accelerator = value()?,
@@ -250,6 +255,9 @@ fn run(options: &Options) -> Result<u8, String> {
     let mut qemu = machine(options, accelerator);
     for (number, (image, read_only)) in options.disks.iter().enumerate() {
         qemu.args(disk::arguments(number, image, *read_only)?);
+    }
+    for (number, folder) in options.shares.iter().enumerate() {
+        qemu.args(disk::folder_arguments(number, folder)?);
     }
     boot_arguments(&mut qemu, options, &command_line)?;
     qemu.args(["-chardev", &file_device("log", &options.state.join("kernel.log"))]);
