@@ -183,7 +183,8 @@ fn boot_arguments(qemu: &mut Command, options: &Options, command_line: &str) -> 
                 ]);
                 qemu.args(["-drive", &format!("if=pflash,format=raw,file={}", variables.display())]);
             }
-            qemu.arg("-cdrom").arg(iso);
+            // Firmware would rather start from a disk, if there is one.
+            qemu.arg("-cdrom").arg(iso).args(["-boot", "d"]);
         }
         (None, Some(kernel), Some(archive)) => {
             // qboot does what PVH needs and no more: it saves 30 to 100 ms against SeaBIOS.
