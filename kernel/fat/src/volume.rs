@@ -6,9 +6,11 @@
 //! ```text
 //! 1  content, and clusters that become used        nothing refers to them
 //!    ── flush
-//! 2  longer chains, entries of directories         what they refer to is there since 1
+//! 2  longer chains                                 the rest of them is there since 1
 //!    ── flush
-//! 3  shorter chains, free clusters                 nothing refers to them since 2
+//! 3  entries of directories                        what they refer to is there since 1 and 2
+//!    ── flush
+//! 4  shorter chains, free clusters                 nothing refers to them since 3
 //! ```
 //! A crash leaves clusters that are used and belong to nobody, or more clusters at the end of a file than its length needs. A move that
 //! needs two writes, between two directories for instance, writes the new name first: a crash leaves both, never none.
@@ -383,7 +385,9 @@ impl Volume {
         if self.cache.is_dirty() || self.table.has_changes() {
             self.cache.flush()?;
         }
-        self.table.commit(&mut self.cache, Step::Link)?;
+        if self.table.commit(&mut self.cache, Step::Link)? {
+            self.cache.flush()?;
+        }
         self.cache.write_out(Class::Entries)?;
         self.cache.flush()?;
         if self.table.has_changes() {

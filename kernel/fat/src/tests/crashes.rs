@@ -1,6 +1,6 @@
 //! A crash at any moment.
 
-use super::model::{Model, compare, step};
+use super::model::{Model, compare, contents, step};
 use super::support::*;
 
 /// What fsck.fat may say about the disk after a crash: that clusters belong to nobody, or are too many for a file's length, what follows
@@ -80,6 +80,62 @@ fn leaves_nothing_worse_than_lost_clusters() {
         }
         let at_end = Disk::new(bytes);
         compare(&at_end.mount().unwrap(), &synced.last().unwrap().1);
+    }
+}
+
+/// A power failure: of the sectors that were written since the last flush, any may be lost.
+#[test]
+fn may_lose_any_sector_since_the_last_flush() {
+    for (index, (kind, len, sectors)) in SMALL_KINDS.into_iter().enumerate() {
+        let mut numbers = Numbers(index as u64 + 191);
+        let empty = image(kind, len, sectors);
+        let disk = Disk::new(empty.clone());
+        disk.set(|state| state.record = true);
+        let mounted = disk.mount().unwrap();
+        let mut model = Model::new();
+        let mut moves = Vec::new();
+        for number in 0..80 {
+            let before = disk.0.lock().unwrap().events.len();
+            step(&mounted, &mut model, &mut numbers);
+            moves.push(before..disk.0.lock().unwrap().events.len());
+            if number % 6 == 5 {
+                mounted.sync().unwrap();
+            }
+        }
+        let events = disk.0.lock().unwrap().events.clone();
+        // What surely is on the disk, and what may be.
+        let mut certain = empty;
+        let mut pending: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (number, event) in events.iter().enumerate() {
+            match event {
+                Event::Write(start, written) => {
+                    let sectors = written.chunks(512).enumerate();
+                    pending.extend(sectors.map(|(index, sector)| (start + 512 * index, sector.to_vec())));
+                    if number % 3 > 0 {
+                        continue;
+                    }
+                    let mut bytes = certain.clone();
+                    for (start, sector) in &pending {
+                        if numbers.below(2) == 0 {
+                            bytes[*start..*start + 512].copy_from_slice(sector);
+                        }
+                    }
+                    let moving = moves.iter().any(|during| during.contains(&number));
+                    let mut complaints = fsck(&bytes);
+                    complaints.retain(|line| !(is_harmless(line) || moving && is_of_a_move(line)));
+                    assert_eq!(complaints, [""; 0], "FAT{kind}, at {number} of {} events", events.len());
+                    let disk = Disk::new(bytes);
+                    let again = disk.mount().unwrap();
+                    // What can be found can be read.
+                    contents(&again);
+                }
+                Event::Flush => {
+                    for (start, sector) in pending.drain(..) {
+                        certain[start..start + 512].copy_from_slice(&sector);
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -126,8 +126,8 @@ fn at_kind(mounted: &FileSystem, path: &str) -> Option<bool> {
     at(mounted.root(), path).ok().map(|node| node.is_dir())
 }
 
-/// Panics unless the file system has exactly what the model has.
-pub fn compare(mounted: &FileSystem, model: &Model) {
+/// Everything that is there.
+pub fn contents(mounted: &FileSystem) -> Model {
     let mut seen = Model::new();
     let mut work = vec![(String::new(), mounted.root().clone())];
     while let Some((path, dir)) = work.pop() {
@@ -144,6 +144,12 @@ pub fn compare(mounted: &FileSystem, model: &Model) {
             }
         }
     }
+    seen
+}
+
+/// Panics unless the file system has exactly what the model has.
+pub fn compare(mounted: &FileSystem, model: &Model) {
+    let seen = contents(mounted);
     assert_eq!(seen.keys().collect::<Vec<_>>(), model.keys().collect::<Vec<_>>());
     for (path, content) in &seen {
         assert!(content == &model[path], "{path} differs");
