@@ -94,6 +94,9 @@ image: tools developer-keys kernel guests
 	@mkdir -p $(OUT)/guests
 	@for guest in $(GUESTS); do \
 		$(TOOLS)/wasmc guests/$$guest.wat -o $(OUT)/guests/$$guest.cwasm --target x86_64-theseus || exit 1; done
+	@# Signed with other keys, they would be worth nothing.
+	@cmp -s $(WASM_KEYS)/trusted.keys $(OUT)/programs/.keys || rm -f $(OUT)/programs/*.cwasm
+	@cp $(WASM_KEYS)/trusted.keys $(OUT)/programs/.keys
 	@cd $(OUT)/programs && for program in $(PROGRAMS) $(TEST_PROGRAMS); do \
 		for newer in $$program.wasm $(TOOLS)/wasmc $(WASM_KEYS)/signing.key; do \
 			[ $$program.cwasm -nt $$newer ] || { echo $$program; break; }; done; done | \
