@@ -113,10 +113,18 @@ pub fn out_of_memory() {
     let file = MemFile::create_new("f", &dir).unwrap();
     file.lock().write_at(b"kept", 0).unwrap();
     for length in [1 << 40, 1 << 47, isize::MAX as usize - 2 * PAGE_SIZE] {
-        assert_eq!(file.lock().truncate(length), Err(IoError::OutOfMemory), "{length:#x}");
-        assert_eq!(file.lock().write_at(b"x", length - 1), Err(IoError::OutOfMemory), "{length:#x}");
+        assert_eq!(file.lock().make_room(0, length), Err(IoError::OutOfMemory), "{length:#x}");
+        assert_eq!(file.lock().len(), 4);
     }
+    assert_eq!(file.lock().make_room(1, usize::MAX), Err(IoError::InvalidInput));
     assert_eq!(file.lock().truncate(usize::MAX), Err(IoError::InvalidInput));
+    // It is no problem where there is nothing in it.
+    file.lock().truncate(1 << 47).unwrap();
+    file.lock().write_at(b"far away", 1 << 46).unwrap();
+    let mut buffer = [1; 8];
+    assert_eq!(file.lock().read_at(&mut buffer, (1 << 46) + 1), Ok(8));
+    assert_eq!(&buffer, b"ar away\0");
+    file.lock().truncate(4).unwrap();
     assert_eq!(read(&file), b"kept");
     drop(file);
     remove("too_large");
@@ -129,18 +137,18 @@ pub fn files_leave_memory_to_others() {
     let file = MemFile::create_new("f", &dir).unwrap();
     let mut length = 0;
     for step in [64 << 20, 1 << 20, PAGE_SIZE] {
-        while file.lock().truncate(length + step).is_ok() {
+        while file.lock().make_room(length, step).is_ok() {
             length += step;
         }
     }
     assert!(length > 0);
-    // Growing took both the old and the new pages. Smaller files get the rest, but no more than that.
+    // Smaller files get the rest, but no more than that.
     let mut others = 0;
     for size in [1 << 20, PAGE_SIZE] {
         let error = loop {
             others += 1;
             match MemFile::create_new(&format!("{others}"), &dir) {
-                Ok(small) => match small.lock().truncate(size) {
+                Ok(small) => match small.lock().make_room(0, size) {
                     Ok(()) => {}
                     Err(error) => break FsError::Io(error),
                 },

@@ -23,6 +23,8 @@ pub const TESTS: &[(&str, fn())] = &[
     ("what others do in a guest's directory it sees", shared_tree),
     ("a guest that waits can be killed", killed_in_a_wait),
     ("a guest sleeps until there is input", waits_for_input),
+    ("a guest sleeps until there is room, or one of several streams is ready", waits_for_several),
+    ("making much room for a file can be stopped", stopped_in_allocate),
     ("a guest's time ends its reading and writing", deadlines_of_streams),
     ("a guest that reads or writes can be killed", killed_at_a_stream),
     ("guests leave nothing behind", no_leak),
@@ -200,6 +202,111 @@ fn waits_for_input() {
     assert_eq!(wait_for_input(guest, AN_HOUR), [1]);
     task.join().unwrap();
     assert_eq!(guest.read(0, 100).unwrap(), b"half a line\n");
+}
+
+/// Waits for a stream to be read (1) or written (2), each with the descriptor, and for at most so long; and returns `userdata`, error and
+/// flags of the events: the descriptors, and 100 for the clock.
+fn wait_for(guest: &mut Guest, streams: &[(u8, u32)], milliseconds: u64) -> Vec<(u64, u16, u16)> {
+    let mut subscriptions = alloc::vec![0; 48 * (streams.len() + 1)];
+    for (bytes, (kind, fd)) in subscriptions.chunks_exact_mut(48).zip(streams) {
+        (bytes[0], bytes[8], bytes[16]) = (*fd as u8, *kind, *fd as u8);
+    }
+    let clock = &mut subscriptions[48 * streams.len()..];
+    (clock[0], clock[16]) = (100, 1);
+    clock[24..32].copy_from_slice(&(milliseconds * 1_000_000).to_le_bytes());
+    guest.put(0x1000, &subscriptions);
+    guest.ok("poll_oneoff", &[0x1000, 0x2000, streams.len() as i64 + 1, 0x10]);
+    let events = (0..guest.u32(0x10)).map(|index| 0x2000 + index * 32);
+    events.map(|at| (guest.u64(at), guest.u32(at + 8) as u16, guest.u32(at + 24) as u16)).collect()
+}
+
+fn waits_for_several() {
+    let (input, output, error) = (Stdio::new(), Stdio::with_capacity(16), Stdio::with_capacity(16));
+    let mut builder = WasiCtxBuilder::new();
+    builder.stdin(InputStream(Arc::new(input.get_reader())));
+    builder.stdout(OutputStream(Arc::new(output.get_writer())));
+    builder.stderr(OutputStream(Arc::new(error.get_writer())));
+    let guest = &mut Guest::new(&mut builder);
+    let all = [(1, 0), (2, 1), (2, 2)];
+    let (writer, reader, errors) = (input.get_writer(), output.get_reader(), error.get_reader());
+    drop((input, output, error));
+    assert_eq!(wait_for(guest, &all, AN_HOUR), [(1, 0, 0), (2, 0, 0)]);
+    // Full pipes are not ready.
+    assert_eq!(guest.write(1, &[b'x'; 16]), Ok(16));
+    assert_eq!(wait_for(guest, &all, AN_HOUR), [(2, 0, 0)]);
+    assert_eq!(guest.write(2, &[b'x'; 16]), Ok(16));
+    for streams in [&all[..], &all[1..], &all[2..], &[(2, 1), (2, 1), (2, 2), (2, 1)]] {
+        assert_eq!(wait_for(guest, streams, 10), [(100, 0, 0)]);
+    }
+    // Whichever is ready first ends the wait.
+    for (index, (_, fd)) in all.iter().enumerate() {
+        let (writer, reader, errors) = (writer.clone(), reader.clone(), errors.clone());
+        let task = ktest_system::start("other end", move || {
+            sleep::sleep(Duration::from_millis(20)).unwrap();
+            match index {
+                0 => drop(writer.write_all(b"abc")),
+                1 => drop(reader.read(&mut [0])),
+                _ => drop(errors.read(&mut [0])),
+            }
+        });
+        assert_eq!(wait_for(guest, &all, AN_HOUR), [(u64::from(*fd), 0, 0)]);
+        task.join().unwrap();
+        match index {
+            0 => assert_eq!(guest.read(0, 100).unwrap(), b"abc"),
+            _ => assert_eq!(guest.write(i64::from(*fd), b"y"), Ok(1)),
+        }
+    }
+    // So does an end, or that nobody reads any more, which the event tells.
+    let task = ktest_system::start("other end", move || {
+        sleep::sleep(Duration::from_millis(20)).unwrap();
+        drop(errors);
+    });
+    assert_eq!(wait_for(guest, &all, AN_HOUR), [(2, 0, 1)]);
+    task.join().unwrap();
+    assert_eq!(guest.write(2, b"y"), Err(64), "a broken pipe");
+    let task = ktest_system::start("other end", move || {
+        sleep::sleep(Duration::from_millis(20)).unwrap();
+        drop(writer);
+    });
+    assert_eq!(wait_for(guest, &all[..2], AN_HOUR), [(0, 0, 0)]);
+    task.join().unwrap();
+    assert_eq!(guest.read(0, 100).unwrap(), b"");
+    // A guest's time ends such a wait, and a kill does.
+    guest.store.set_deadline(Some(Duration::from_millis(20)));
+    guest.put(0x1000 + 8, &[2]);
+    guest.put(0x1000 + 16, &[1]);
+    let error = guest.try_call("poll_oneoff", &[0x1000, 0x2000, 1, 0x10]).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+}
+
+fn stopped_in_allocate() {
+    let room = || memory::with_claim(memory::Claim::Guest, frame_allocator::available_frames) as u64 * 4096;
+    let root = VFSDirectory::create_root();
+    let mut builder = WasiCtxBuilder::new();
+    builder.preopened_node(&root, "dir", PERMS.0, PERMS.1).unwrap();
+    let guest = &mut Guest::new(&mut builder);
+    let fd = guest.open(DIR, "f", CREAT, ALL, 0).unwrap();
+    let before = room();
+    // More than there is: none of it stays.
+    assert_eq!(guest.call("fd_allocate", &[fd, 0, before as i64 + 1]), NOSPC);
+    assert!(before - room() < 4 << 20, "{} of {before} bytes were not given back", before - room());
+    // As much as there is, in no time: nothing of it stays either, and the file is no longer.
+    let size = (before / 2) as i64;
+    guest.store.set_deadline(Some(Duration::from_millis(1)));
+    let error = guest.try_call("fd_allocate", &[fd, 0, size]).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+    guest.store.set_deadline(None);
+    assert_eq!(guest.stat("f", 0), Ok((4, 1, 0)));
+    assert!(before - room() < 4 << 20);
+    // With time, there is room, for all that is written.
+    guest.ok("fd_allocate", &[fd, 0, 64 << 20]);
+    assert!(before - room() >= 64 << 20);
+    guest.ok("fd_filestat_set_size", &[fd, 0]);
+    assert!(before - room() < 4 << 20);
+    // A hole is no room.
+    guest.ok("fd_filestat_set_size", &[fd, before as i64 * 4]);
+    assert_eq!(guest.pwrite(fd, b"end", before as i64 * 4), Ok(3));
+    assert!(before - room() < 4 << 20);
 }
 
 fn deadlines_of_streams() {

@@ -3,7 +3,7 @@
 //! [`File`] and [`Directory`] are traits, so that what lies behind a path may be memory, a device, or the state of
 //! the kernel. [`FileRef`] and [`DirRef`] are shared, locked references to them, and a [`FileOrDir`] is either.
 //! Where a node hangs in the tree is its [`Location`], and what is known about it is its [`Metadata`].
-//! Operations that concern several nodes at once are functions: [`rename`], [`remove_file`], [`remove_dir`].
+//! Operations that concern several nodes at once are functions: [`rename`], [`link`], [`remove_file`], [`remove_dir`].
 //!
 //! # Locking
 //! * A [`Location`] is a leaf: its lock is held for a few instructions, never while another lock is taken. Names and
@@ -13,7 +13,8 @@
 //!   Only [`rename`] locks two unrelated directories, and it does so one rename at a time, ancestors first.
 //!
 //! # Invariants
-//! * A node is in at most one directory, and its location names that directory.
+//! * A directory is in at most one other, and its location names that. A file may have several names, in one directory or in several
+//!   ([`link`]): it has a location for each, and an [`Entry`] is a file together with one of them.
 //! * A removed node stays usable by whoever still holds it, like an open file that was unlinked. A removed directory is
 //!   empty and takes no new entries.
 //! * The tree has no cycles: a directory cannot be moved into itself or below itself.
@@ -35,7 +36,7 @@ pub use clock::{now, set_clock};
 pub use error::FsError;
 pub use location::{Location, MAX_NAME_LENGTH, check_name};
 pub use metadata::{FileKind, Metadata, NodeTimes, Times};
-pub use tree::{remove_dir, remove_file, rename};
+pub use tree::{link, remove_dir, remove_file, rename};
 
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
@@ -56,7 +57,8 @@ pub type WeakDirRef = Weak<Mutex<dyn Directory + Send>>;
 
 /// What files and directories have in common.
 pub trait FsNode {
-    /// Where the node hangs in the tree. It is the same object for the node's whole life.
+    /// Where the node hangs in the tree: its first name. It is the same object for the node's whole life, also if that name was removed and
+    /// others are left ([`Location::current`]).
     fn location(&self) -> &Arc<Location>;
 
     /// What is known about the node.
@@ -70,17 +72,17 @@ pub trait FsNode {
 
     /// The path from the root to this node, such as `/tmp/a`; see [`Location::absolute_path`].
     fn get_absolute_path(&self) -> String {
-        self.location().absolute_path()
+        self.location().current().absolute_path()
     }
 
     /// The node's name in its directory; empty for the root.
     fn get_name(&self) -> String {
-        self.location().name()
+        self.location().current().name()
     }
 
     /// The directory that contains this node: `None` for a root and for a node that has been removed.
     fn get_parent_dir(&self) -> Option<DirRef> {
-        self.location().parent()
+        self.location().current().parent()
     }
 }
 
@@ -108,11 +110,33 @@ pub trait File: FsNode + ByteReader + ByteWriter + KnownLength {
         None
     }
 
+    /// Whether the file can have several names, each an [`Entry`] of its own.
+    fn has_links(&self) -> bool {
+        false
+    }
+
+    /// Makes sure that there is room for `length` bytes at `offset`, as far as that can be said beforehand. The file gets no longer by it.
+    ///
+    /// # Errors
+    /// [`IoError::ReadOnly`], [`IoError::OutOfMemory`], or [`IoError::InvalidInput`] if no file can be so long.
+    fn make_room(&mut self, offset: usize, length: usize) -> Result<(), IoError> {
+        let _ = (offset, length);
+        Ok(())
+    }
+
     /// Makes the file exactly `length` bytes long, by cutting it off or by adding zeroes.
     ///
     /// # Errors
     /// [`IoError::ReadOnly`], [`IoError::OutOfMemory`], or [`IoError::InvalidInput`] for an impossible length.
     fn truncate(&mut self, length: usize) -> Result<(), IoError>;
+
+    /// Makes the file `length` bytes long, or does a part of that if it takes long: then it has a length in between. Returns whether it is done.
+    ///
+    /// # Errors
+    /// As [`truncate`](Self::truncate).
+    fn truncate_some(&mut self, length: usize) -> Result<bool, IoError> {
+        self.truncate(length).map(|()| true)
+    }
 }
 
 /// A node that does not exist yet; see [`Directory::create`].
@@ -240,7 +264,7 @@ pub trait Directory: FsNode + Any {
     /// [`FsError::InvalidName`] or [`FsError::NameTooLong`] for the entry's name.
     fn insert_entry(&mut self, entry: Entry, replace: bool) -> Result<Option<Entry>, FsError>;
 
-    /// Removes the entry that is `node` and returns it. `None` if there is none, or if it is a directory that is not empty.
+    /// Removes the entry that is `node`, the first one if it has several names here, and returns it. `None` if there is none, or if it is a directory that is not empty.
     fn remove(&mut self, node: &FileOrDir) -> Option<FileOrDir>;
 
     /// Takes the entry called `name` out of the directory, even if it is a directory with entries. It counts as removed until it is
@@ -303,17 +327,17 @@ impl FileOrDir {
 
     /// The path from the root to the node. Takes the node's lock.
     pub fn get_absolute_path(&self) -> String {
-        self.location().absolute_path()
+        self.location().current().absolute_path()
     }
 
     /// The node's name in its directory. Takes the node's lock.
     pub fn get_name(&self) -> String {
-        self.location().name()
+        self.location().current().name()
     }
 
     /// The directory that contains the node. Takes the node's lock.
     pub fn get_parent_dir(&self) -> Option<DirRef> {
-        self.location().parent()
+        self.location().current().parent()
     }
 }
 
@@ -341,6 +365,21 @@ impl Entry {
     /// For directories that know the location of each of their nodes anyway, and so need no lock: `location` must be that of `node`.
     pub fn with_location(node: FileOrDir, location: Arc<Location>) -> Self {
         Self { node, location }
+    }
+
+    /// A second name for a file, which is in no directory yet. Takes the lock of `file` for a moment.
+    ///
+    /// # Errors
+    /// [`FsError::Unsupported`] if it cannot have one.
+    pub fn another(file: FileRef, name: &str) -> Result<Self, FsError> {
+        let location = {
+            let file = file.lock();
+            if !file.has_links() {
+                return Err(FsError::Unsupported);
+            }
+            file.location().another(String::from(name))
+        };
+        Ok(Self { node: FileOrDir::File(file), location })
     }
 
     /// The node itself.

@@ -2,9 +2,9 @@
 
 use crate::{DirRef, FsError, WeakDirRef};
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use spin::Mutex;
 
 /// The longest name of an entry, in bytes. It is what Linux allows, so that any directory of a developer's machine fits.
@@ -12,12 +12,21 @@ pub const MAX_NAME_LENGTH: usize = 255;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// Where a node hangs in the tree: its name and the directory that contains it.
+/// Where a node hangs in the tree: its name and the directory that contains it. A file that has several names has one for each.
 ///
 /// It lives outside the node's lock, and its own lock is held for a few instructions only.
 pub struct Location {
-    id: u64,
+    node: Arc<Identity>,
     place: Mutex<Place>,
+}
+
+/// What the locations of one node have in common.
+struct Identity {
+    id: u64,
+    /// How many of them are entries of directories.
+    links: AtomicUsize,
+    /// Those that there are, or have been, if there was ever more than one.
+    names: Mutex<Vec<Weak<Location>>>,
 }
 
 struct Place {
@@ -52,12 +61,45 @@ impl Location {
     /// The location of a new node, which is in no directory yet. Only a root has an empty name.
     pub fn new(name: String) -> Arc<Self> {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, place: Mutex::new(Place { name, state: State::Detached }) })
+        let node = Arc::new(Identity { id, links: AtomicUsize::new(0), names: Mutex::new(Vec::new()) });
+        Arc::new(Self { node, place: Mutex::new(Place { name, state: State::Detached }) })
+    }
+
+    /// Another location of the same node, which is in no directory yet: for a second name. Only files have several.
+    pub fn another(self: &Arc<Self>, name: String) -> Arc<Self> {
+        let node = self.node.clone();
+        let another = Arc::new(Self { node, place: Mutex::new(Place { name, state: State::Detached }) });
+        let mut names = self.node.names.lock();
+        if names.is_empty() {
+            names.push(Arc::downgrade(self));
+        }
+        // Those that are gone are forgotten before the list becomes longer.
+        if names.len() == names.capacity() {
+            names.retain(|name| name.strong_count() > 0);
+        }
+        names.push(Arc::downgrade(&another));
+        drop(names);
+        another
     }
 
     /// A number that no other node has had since the kernel started.
     pub fn id(&self) -> u64 {
-        self.id
+        self.node.id
+    }
+
+    /// How many names the node has: of how many directories, or how often, it is an entry.
+    pub fn links(&self) -> usize {
+        self.node.links.load(Ordering::Relaxed)
+    }
+
+    /// This location, or if the node is no entry of a directory by it, another one by which it is, if there is one.
+    pub fn current(self: &Arc<Self>) -> Arc<Self> {
+        if self.is_attached() {
+            return self.clone();
+        }
+        // The list's lock is a leaf as those of the locations are: so none of these is looked at with it held.
+        let names: Vec<Arc<Self>> = self.node.names.lock().iter().filter_map(Weak::upgrade).collect();
+        names.into_iter().find(|name| name.is_attached()).unwrap_or_else(|| self.clone())
     }
 
     /// The node's name in its directory; empty for a root.
@@ -145,6 +187,9 @@ impl Location {
     /// Makes the node an entry of `dir`. For implementations of [`Directory`](crate::Directory), with `dir` locked.
     pub fn attach(&self, dir: WeakDirRef, location: Arc<Location>) {
         let old = core::mem::replace(&mut self.place.lock().state, State::In { dir, location });
+        if !matches!(old, State::In { .. }) {
+            self.node.links.fetch_add(1, Ordering::Relaxed);
+        }
         // What it held is dropped only now, with the lock released.
         drop(old);
     }
@@ -153,6 +198,9 @@ impl Location {
     /// a directory itself, it must be locked and empty as well, so that nothing can be added any more.
     pub fn detach(&self) {
         let old = core::mem::replace(&mut self.place.lock().state, State::Removed);
+        if matches!(old, State::In { .. }) {
+            self.node.links.fetch_sub(1, Ordering::Relaxed);
+        }
         drop(old);
     }
 
@@ -249,6 +297,30 @@ mod tests {
         assert_eq!(b.absolute_path(), "a/b (removed)");
         assert!(a.is_removed() && !b.is_removed() && !root.contains(&b));
         assert_eq!(Location::new("new".to_string()).absolute_path(), "new (removed)");
+    }
+
+    #[test]
+    fn a_file_with_several_names_is_found_by_those_that_are_left() {
+        let root = Location::new(String::new());
+        let first = below(&root, "first");
+        let second = first.another("second".to_string());
+        assert_eq!((first.id() == second.id(), first.links()), (true, 1));
+        second.attach(Weak::<Mutex<Nowhere>>::new(), root.clone());
+        assert_eq!((first.links(), second.links()), (2, 2));
+        assert_eq!(first.current().name(), "first");
+        first.detach();
+        first.detach();
+        assert_eq!(first.links(), 1);
+        assert_eq!(first.current().absolute_path(), "/second");
+        for number in 0..1000 {
+            let name = second.another(number.to_string());
+            name.attach(Weak::<Mutex<Nowhere>>::new(), root.clone());
+            name.detach();
+        }
+        assert!(second.node.names.lock().len() < 20, "names that are gone are forgotten");
+        second.detach();
+        assert_eq!(second.links(), 0);
+        assert_eq!(first.current().absolute_path(), "first (removed)");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Metadata {
     pub kind: FileKind,
     /// A number that no other node has had since the kernel started.
     pub id: u64,
+    /// How many names it has: see [`Location::links`](crate::Location::links).
+    pub links: usize,
     /// The length of a file in bytes; the number of entries of a directory.
     pub size: usize,
     /// Whether it can be written to.

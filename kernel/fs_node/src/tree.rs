@@ -8,6 +8,34 @@ use spin::Mutex;
 /// Held during a [`rename`]: the only operation that changes who is whose ancestor, and that locks unrelated directories.
 static RENAMING: Mutex<()> = Mutex::new(());
 
+/// Gives the file called `name` in `from` a second name, `new_name` in `to`: after that there is no difference between the two.
+///
+/// # Errors
+/// [`FsError::NotFound`]; [`FsError::IsADirectory`]; [`FsError::OtherFileSystem`]; [`FsError::Unsupported`] if the file system has no such
+/// links; [`FsError::AlreadyExists`]; [`FsError::InvalidName`], [`FsError::NameTooLong`]; [`FsError::Removed`] if `to` is no longer part of the tree.
+///
+/// # Locking
+/// Takes the locks of `from`, of the file, and of `to`, one after the other.
+pub fn link(from: &DirRef, name: &str, to: &DirRef, new_name: &str) -> Result<(), FsError> {
+    check_name(new_name)?;
+    let (node, file_system) = {
+        let from = from.lock();
+        (from.lookup(name)?, from.file_system())
+    };
+    let file = match node {
+        None => return Err(FsError::NotFound),
+        Some(FileOrDir::Dir(_)) => return Err(FsError::IsADirectory),
+        Some(FileOrDir::File(file)) => file,
+    };
+    if to.lock().file_system() != file_system {
+        return Err(FsError::OtherFileSystem);
+    }
+    // If it is removed meanwhile, that is as if it was removed just afterwards.
+    let entry = Entry::another(file, new_name)?;
+    to.lock().insert_entry(entry, false)?;
+    Ok(())
+}
+
 /// Removes the file called `name` from `dir`. Whoever holds the file can go on using it.
 ///
 /// # Errors
@@ -51,7 +79,7 @@ pub fn remove_dir(dir: &DirRef, name: &str) -> Result<(), FsError> {
 
 /// Gives the entry `from_name` of `from` the name `to_name` in `to`, which may be the same directory. A file replaces a
 /// file of that name; a directory replaces an *empty* directory of that name. Nobody who looks into one of the two
-/// directories finds neither.
+/// directories finds neither. If both are names of the same file, nothing is done.
 ///
 /// # Errors
 /// Nothing has changed if this fails: [`FsError::NotFound`]; [`FsError::IntoItself`] if a directory would end up inside itself;

@@ -108,6 +108,7 @@ impl FsNode for HeapFile {
         Metadata {
             kind: FileKind::File,
             id: self.location.id(),
+            links: self.location.links(),
             size: self.content.len(),
             writable: true,
             times: self.times,
@@ -124,6 +125,10 @@ impl File for HeapFile {
     #[cfg(target_os = "theseus")]
     fn as_mapping(&self) -> Result<&memory::MappedPages, &'static str> {
         Err("the file is kept on the heap and cannot be mapped: copy it to /tmp and use the copy")
+    }
+
+    fn has_links(&self) -> bool {
+        true
     }
 
     fn truncate(&mut self, length: usize) -> Result<(), IoError> {

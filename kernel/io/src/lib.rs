@@ -15,6 +15,8 @@
 //! zero bytes read into a non-empty buffer always mean "end of file".
 #![cfg_attr(not(test), no_std)]
 
+extern crate alloc;
+
 mod error;
 mod immutable;
 mod lockable;
@@ -22,7 +24,7 @@ mod positioned;
 
 pub use embedded_io::{ErrorKind, ErrorType, Read, ReadExactError, Seek, SeekFrom, Write};
 pub use error::IoError;
-pub use immutable::{ImmutableRead, ImmutableWrite};
+pub use immutable::{ImmutableRead, ImmutableWrite, Watcher, Watchers};
 pub use lockable::LockableIo;
 pub use positioned::{Reader, ReaderWriter, Writer};
 
@@ -91,8 +93,6 @@ macro_rules! forward_to_target {
         }
     )*};
 }
-
-extern crate alloc;
 
 forward_to_target!(&mut T, alloc::boxed::Box<T>);
 

@@ -1,8 +1,9 @@
 //! Files in memory.
 //!
 //! A [`MemFile`] is one of two kinds:
-//! * A *growing* file keeps its bytes in pages of its own, one after the other in the address space, and moves to twice as many
-//!   when they are full. Appending costs constant time per byte on average, and the content can be used in place.
+//! * A *growing* file keeps its bytes in pages of its own: up to 16 MiB one after the other in the address space, and moves to twice as many
+//!   when they are full, so that the content can be used in place; more, or what is written far behind, in pieces that do not move. Appending
+//!   costs constant time per byte on average. Holes, where nothing was ever written, take no memory.
 //! * A *fixed* file shows bytes that are in memory anyway, such as a file of the boot archive, without copying them. Writing to
 //!   it fails with [`IoError::ReadOnly`]. Removing it takes it out of the tree; the bytes stay where they are.
 //!
@@ -114,7 +115,7 @@ impl MemFile {
 
     fn add(name: &str, parent: &DirRef, content: Content, replace: bool) -> Result<FileRef, FsError> {
         check_name(name)?;
-        if matches!(&content, Content::Growing(growing) if growing.bytes().is_empty()) {
+        if matches!(&content, Content::Growing(growing) if growing.len() == 0) {
             let mut parent = parent.lock();
             if replace
                 && parent.file_system() != 0
@@ -141,13 +142,6 @@ impl MemFile {
         Ok(file)
     }
 
-    fn bytes(&self) -> &[u8] {
-        match &self.content {
-            Content::Growing(growing) => growing.bytes(),
-            Content::Fixed(fixed) => fixed.bytes(),
-        }
-    }
-
     fn change<R>(
         &mut self,
         change: impl FnOnce(&mut Growing<Backing>) -> Result<R, IoError>,
@@ -165,7 +159,10 @@ impl MemFile {
 
 impl ByteReader for MemFile {
     fn read_at(&mut self, buffer: &mut [u8], offset: usize) -> Result<usize, IoError> {
-        let count = self.bytes().read_at(buffer, offset)?;
+        let count = match &self.content {
+            Content::Growing(growing) => growing.read_at(buffer, offset),
+            Content::Fixed(fixed) => fixed.bytes().read_at(buffer, offset)?,
+        };
         self.times.accessed = fs_node::now();
         Ok(count)
     }
@@ -183,7 +180,10 @@ impl ByteWriter for MemFile {
 
 impl KnownLength for MemFile {
     fn len(&self) -> usize {
-        self.bytes().len()
+        match &self.content {
+            Content::Growing(growing) => growing.len(),
+            Content::Fixed(fixed) => fixed.bytes().len(),
+        }
     }
 }
 
@@ -196,6 +196,7 @@ impl FsNode for MemFile {
         Metadata {
             kind: FileKind::File,
             id: self.location.id(),
+            links: self.location.links(),
             size: self.len(),
             writable: matches!(self.content, Content::Growing(_)),
             times: self.times,
@@ -212,9 +213,9 @@ impl File for MemFile {
     #[cfg(target_os = "theseus")]
     fn as_mapping(&self) -> Result<&memory::MappedPages, &'static str> {
         match &self.content {
-            Content::Growing(growing) => {
-                growing.pages().ok_or("the file is empty, so there is nothing to map")
-            }
+            Content::Growing(growing) => growing
+                .pages()
+                .ok_or("the file is empty, large or has holes: it is not in one piece that can be mapped"),
             Content::Fixed(fixed) => fixed.mapping(),
         }
     }
@@ -224,6 +225,25 @@ impl File for MemFile {
             Content::Growing(_) => None,
             Content::Fixed(fixed) => fixed.static_bytes(),
         }
+    }
+
+    fn has_links(&self) -> bool {
+        true
+    }
+
+    fn make_room(&mut self, offset: usize, length: usize) -> Result<(), IoError> {
+        match &mut self.content {
+            Content::Growing(growing) if length > 0 => growing.make_room(offset, length),
+            Content::Growing(_) => Ok(()),
+            Content::Fixed(_) => Err(IoError::ReadOnly),
+        }
+    }
+
+    fn truncate_some(&mut self, length: usize) -> Result<bool, IoError> {
+        if length >= self.len() {
+            return self.truncate(length).map(|()| true);
+        }
+        self.change(|growing| Ok(growing.shrink(length)))
     }
 
     fn truncate(&mut self, length: usize) -> Result<(), IoError> {

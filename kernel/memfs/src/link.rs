@@ -76,6 +76,7 @@ impl FsNode for SymbolicLink {
         Metadata {
             kind: FileKind::SymbolicLink,
             id: self.location.id(),
+            links: self.location.links(),
             size: self.target.len(),
             writable: false,
             times: self.times,
@@ -96,6 +97,10 @@ impl File for SymbolicLink {
 
     fn link_target(&self) -> Option<&str> {
         Some(&self.target)
+    }
+
+    fn has_links(&self) -> bool {
+        true
     }
 
     fn truncate(&mut self, _length: usize) -> Result<(), IoError> {

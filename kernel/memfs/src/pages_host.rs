@@ -3,21 +3,33 @@
 use crate::growing::Pages;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// No file is larger than this, in bytes: whoever makes one by mistake gets an error, and not the whole machine.
-const LARGEST: usize = 1 << 30;
+/// All files together are not larger than this, in bytes: whoever makes them so by mistake gets an error, and not the whole machine.
+const MOST: usize = 256 << 20;
+
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether there is enough memory for `size` more bytes of files.
 pub fn may_take(size: usize) -> bool {
-    size <= LARGEST
+    size <= MOST - TAKEN.load(Ordering::Relaxed).min(MOST)
 }
 
 /// Pages of a growing file.
 pub struct Backing(Vec<u8>);
 
+impl Drop for Backing {
+    fn drop(&mut self) {
+        TAKEN.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
+}
+
 impl Pages for Backing {
     fn allocate(size: usize) -> Option<Self> {
-        may_take(size).then(|| Self(vec![0; size]))
+        may_take(size).then(|| {
+            TAKEN.fetch_add(size, Ordering::Relaxed);
+            Self(vec![0; size])
+        })
     }
 
     fn bytes(&self) -> &[u8] {
@@ -26,6 +38,13 @@ impl Pages for Backing {
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0
+    }
+
+    fn shorten(mut self, size: usize) -> Self {
+        TAKEN.fetch_sub(self.0.len() - size, Ordering::Relaxed);
+        self.0.truncate(size);
+        self.0.shrink_to_fit();
+        self
     }
 }
 

@@ -36,6 +36,12 @@ impl Pages for MappedPages {
         let size = self.size_in_bytes();
         self.as_slice_mut(0, size).unwrap_or(&mut [])
     }
+
+    fn shorten(self, size: usize) -> Self {
+        let end = *self.start() + size / PAGE_SIZE;
+        // Can't fail: the page is one of the mapping's. If it did, nothing would be given back.
+        self.split(end).map_or_else(|whole| whole, |(low, _)| low)
+    }
 }
 
 /// The content of a fixed file.

@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
-use io::{ImmutableRead, ImmutableWrite, IoError};
+use io::{ImmutableRead, ImmutableWrite, IoError, Watcher, Watchers};
 use sleep::wait_until_timeout;
 use spin::Mutex;
 use wait_queue::WaitQueue;
@@ -35,6 +35,8 @@ struct Queue {
     ended: AtomicBool,
     for_bytes: WaitQueue,
     for_room: WaitQueue,
+    /// Those who wait for one or the other, and for other things besides.
+    watchers: Watchers,
 }
 
 impl Queue {
@@ -60,6 +62,7 @@ impl Queue {
     fn wake_all(&self) {
         self.for_bytes.notify_all();
         self.for_room.notify_all();
+        self.watchers.notify();
     }
 
     /// Takes bytes, as many as are there and fit.
@@ -75,6 +78,7 @@ impl Queue {
         };
         if count > 0 {
             self.for_room.notify_all();
+            self.watchers.notify();
         }
         count
     }
@@ -91,6 +95,7 @@ impl Queue {
         };
         if count > 0 {
             self.for_bytes.notify_all();
+            self.watchers.notify();
         }
         Ok(count)
     }
@@ -129,6 +134,7 @@ impl Stdio {
             ended: AtomicBool::new(false),
             for_bytes: WaitQueue::new(),
             for_room: WaitQueue::new(),
+            watchers: Watchers::new(),
         };
         Self { queue: Arc::new(queue) }
     }
@@ -153,6 +159,7 @@ impl Stdio {
             core::mem::take(&mut *bytes)
         };
         self.queue.for_room.notify_all();
+        self.queue.watchers.notify();
         bytes.into()
     }
 }
@@ -233,6 +240,11 @@ impl ImmutableRead for StdioReader {
         let queue = &*self.queue;
         wait(&queue.for_bytes, timeout, || queue.is_readable())
     }
+
+    fn watch_readable(&self, watcher: &Arc<dyn Watcher>) -> bool {
+        self.queue.watchers.add(watcher);
+        true
+    }
 }
 
 impl Clone for StdioReader {
@@ -284,6 +296,15 @@ impl ImmutableWrite for StdioWriter {
     fn wait_writable(&self, timeout: Option<Duration>) -> bool {
         let queue = &*self.queue;
         wait(&queue.for_room, timeout, || queue.is_writable())
+    }
+
+    fn watch_writable(&self, watcher: &Arc<dyn Watcher>) -> bool {
+        self.queue.watchers.add(watcher);
+        true
+    }
+
+    fn is_broken(&self) -> bool {
+        self.queue.is_broken()
     }
 }
 

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use io::{Watcher, Watchers};
 use sleep::wait_until_timeout;
 use spin::Mutex;
 use wait_queue::WaitQueue;
@@ -26,6 +27,7 @@ pub struct LineDiscipline {
     /// Whether something can be read; kept up to date with the state's lock held. Conditions to wait for must not take locks.
     ready: AtomicBool,
     readers: WaitQueue,
+    watchers: Watchers,
 }
 
 impl LineDiscipline {
@@ -38,6 +40,7 @@ impl LineDiscipline {
             echo: Mutex::new(Vec::new()),
             ready: AtomicBool::new(false),
             readers: WaitQueue::new(),
+            watchers: Watchers::new(),
         }
     }
 
@@ -181,6 +184,11 @@ impl LineDiscipline {
         true
     }
 
+    /// Has `watcher` told whenever something can be read.
+    pub(crate) fn watch(&self, watcher: &Arc<dyn Watcher>) {
+        self.watchers.add(watcher);
+    }
+
     /// Reads without waiting; `None` if there is nothing to read yet.
     pub fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
         self.change(|state| state.take(buffer))
@@ -197,6 +205,7 @@ impl LineDiscipline {
         };
         if ready {
             self.readers.notify_all();
+            self.watchers.notify();
         }
         result
     }

@@ -24,7 +24,7 @@ pub use state::{Event, INPUT_LIMIT};
 
 use alloc::sync::Arc;
 use core::time::Duration;
-use io::{ImmutableRead, ImmutableWrite, IoError};
+use io::{ImmutableRead, ImmutableWrite, IoError, Watcher};
 
 /// A terminal.
 #[derive(Clone)]
@@ -128,6 +128,11 @@ impl ImmutableRead for Slave {
     fn wait_readable(&self, timeout: Option<Duration>) -> bool {
         // That it can't be shown is for the read to report.
         self.show_echo().is_err() || self.tty.discipline.wait_readable(timeout)
+    }
+
+    fn watch_readable(&self, watcher: &Arc<dyn Watcher>) -> bool {
+        self.tty.discipline.watch(watcher);
+        true
     }
 
     fn is_terminal(&self) -> bool {

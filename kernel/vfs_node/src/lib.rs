@@ -88,6 +88,7 @@ impl FsNode for VFSDirectory {
         Metadata {
             kind: FileKind::Directory,
             id: self.location.id(),
+            links: 1,
             size: self.children.len(),
             writable: true,
             times: self.times,

@@ -1,5 +1,5 @@
 use super::*;
-use fs_node::{remove_dir, remove_file, rename};
+use fs_node::{link, remove_dir, remove_file, rename};
 use std::collections::BTreeSet;
 
 /// A file without content: these tests are about names.
@@ -14,6 +14,7 @@ impl FsNode for Empty {
         Metadata {
             kind: FileKind::File,
             id: self.0.id(),
+            links: self.0.links(),
             size: 0,
             writable: false,
             times: NodeTimes::default(),
@@ -48,6 +49,10 @@ impl io::KnownLength for Empty {
 }
 
 impl fs_node::File for Empty {
+    fn has_links(&self) -> bool {
+        true
+    }
+
     fn truncate(&mut self, _: usize) -> Result<(), IoError> {
         Err(IoError::ReadOnly)
     }
@@ -120,6 +125,54 @@ fn a_node_is_in_one_directory_only() {
         root.lock().insert_entry(Entry::new(FileOrDir::Dir(VFSDirectory::create_root())), true).err(),
         Some(FsError::InvalidName)
     );
+}
+
+#[test]
+fn a_file_has_several_names() {
+    let root = VFSDirectory::create_root();
+    let (a, b) = (dir("a", &root), dir("b", &root));
+    let f = file("f", &a);
+    let links = || f.metadata().links;
+    assert_eq!(link(&a, "f", &b, "g"), Ok(()));
+    assert_eq!(link(&a, "f", &a, "h"), Ok(()));
+    assert_eq!(links(), 3);
+    assert!(["f", "h"].iter().all(|name| a.lock().get(name).unwrap().ptr_eq(&f)));
+    assert!(b.lock().get("g").unwrap().ptr_eq(&f));
+    // What cannot be linked, or not there.
+    assert_eq!(link(&root, "a", &root, "c"), Err(FsError::IsADirectory));
+    assert_eq!(link(&a, "x", &b, "y"), Err(FsError::NotFound));
+    assert_eq!(link(&a, "f", &b, "g"), Err(FsError::AlreadyExists));
+    assert_eq!(link(&a, "f", &root, "b"), Err(FsError::AlreadyExists));
+    assert_eq!(link(&a, "f", &b, ""), Err(FsError::InvalidName));
+    assert_eq!(links(), 3);
+    // One name is renamed, the others stay; of two names of the same file neither goes.
+    assert_eq!(rename(&b, "g", &root, "g"), Ok(()));
+    assert_eq!(rename(&a, "f", &root, "g"), Ok(()));
+    assert_eq!(rename(&a, "f", &a, "h"), Ok(()));
+    assert_eq!((a.lock().list().join(" "), root.lock().list().join(" ")), ("f h".into(), "a b g".into()));
+    assert_eq!(links(), 3);
+    // Each is removed by itself, the first one too: then the file is known by another.
+    assert_eq!(f.get_absolute_path(), "/a/f");
+    assert_eq!(remove_file(&a, "f"), Ok(()));
+    assert_eq!((links(), a.lock().get("h").is_some()), (2, true));
+    assert!(["/a/h", "/g"].contains(&f.get_absolute_path().as_str()));
+    // One is replaced.
+    let other = file("other", &root);
+    assert_eq!(rename(&root, "other", &root, "g"), Ok(()));
+    assert_eq!((links(), other.get_absolute_path().as_str()), (1, "/g"));
+    assert_eq!(f.get_absolute_path(), "/a/h");
+    assert!(Arc::ptr_eq(&f.get_parent_dir().unwrap(), &a));
+    remove_dir(&root, "b").unwrap();
+    assert_eq!(link(&a, "h", &b, "late"), Err(FsError::Removed));
+    assert_eq!(remove_file(&a, "h"), Ok(()));
+    assert_eq!((links(), f.get_absolute_path().as_str()), (0, "f (removed)"));
+    // A directory that goes takes its names with it, and no others.
+    let c = dir("c", &root);
+    let k = file("k", &c);
+    assert_eq!(link(&c, "k", &root, "k2"), Ok(()));
+    remove_file(&c, "k").unwrap();
+    remove_dir(&root, "c").unwrap();
+    assert_eq!(k.get_absolute_path(), "/k2");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use crate::Errno;
 use alloc::sync::Arc;
 use core::time::Duration;
-use io::{ImmutableRead, ImmutableWrite, IoError};
+use io::{ImmutableRead, ImmutableWrite, IoError, Watcher};
+#[cfg(target_os = "linux")]
+use std::os::fd::BorrowedFd;
 
 /// Whether a stream is a terminal, which programs ask to know whether somebody watches.
 pub trait IsTerminal {
@@ -25,6 +27,19 @@ pub trait StdinStream: IsTerminal + Send + Sync + 'static {
         let _ = timeout;
         true
     }
+
+    /// Has `watcher` told, for as long as it exists, whenever [`wait_readable`](Self::wait_readable) may have become true: for a guest that waits
+    /// for several streams. False if this stream tells nobody; then it is looked at from time to time.
+    fn watch_readable(&self, watcher: &Arc<dyn Watcher>) -> bool {
+        let _ = watcher;
+        false
+    }
+
+    /// The descriptor of Linux, if this stream is one, which can then be waited for together with others.
+    #[cfg(target_os = "linux")]
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// What a guest writes to as standard output or standard error.
@@ -39,6 +54,23 @@ pub trait StdoutStream: IsTerminal + Send + Sync + 'static {
     fn wait_writable(&self, timeout: Option<Duration>) -> bool {
         let _ = timeout;
         true
+    }
+
+    /// As [`StdinStream::watch_readable`], for [`wait_writable`](Self::wait_writable).
+    fn watch_writable(&self, watcher: &Arc<dyn Watcher>) -> bool {
+        let _ = watcher;
+        false
+    }
+
+    /// Whether nobody can read any more what is written.
+    fn is_broken(&self) -> bool {
+        false
+    }
+
+    /// As [`StdinStream::poll_fd`].
+    #[cfg(target_os = "linux")]
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 }
 
@@ -59,6 +91,10 @@ impl StdinStream for InputStream {
     fn wait_readable(&self, timeout: Option<Duration>) -> bool {
         self.0.wait_readable(timeout)
     }
+
+    fn watch_readable(&self, watcher: &Arc<dyn Watcher>) -> bool {
+        self.0.watch_readable(watcher)
+    }
 }
 
 /// A stream of the kernel as output of a guest.
@@ -77,6 +113,14 @@ impl StdoutStream for OutputStream {
 
     fn wait_writable(&self, timeout: Option<Duration>) -> bool {
         self.0.wait_writable(timeout)
+    }
+
+    fn watch_writable(&self, watcher: &Arc<dyn Watcher>) -> bool {
+        self.0.watch_writable(watcher)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.0.is_broken()
     }
 }
 
@@ -150,9 +194,11 @@ pub(crate) mod inherited {
 /// Standard input, output and error of the process.
 #[cfg(target_os = "linux")]
 pub(crate) mod inherited {
-    use super::{Arc, IoError, IsTerminal, StdinStream, StdoutStream};
+    use super::{Arc, BorrowedFd, IoError, IsTerminal, StdinStream, StdoutStream};
     use core::time::Duration;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use std::io::{ErrorKind, Write};
+    use std::os::fd::AsFd;
 
     struct Process<S>(S);
 
@@ -178,11 +224,27 @@ pub(crate) mod inherited {
         }
 
         fn wait_readable(&self, timeout: Option<Duration>) -> bool {
-            use rustix::event::{PollFd, PollFlags, Timespec, poll};
-            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-            // Whatever poll has to say is something that a read would not wait for.
-            poll(&mut [PollFd::new(&self.0, PollFlags::IN)], timeout.as_ref()).is_ok_and(|ready| ready > 0)
+            !wait_for(&self.0, PollFlags::IN, timeout).is_empty()
         }
+
+        fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.0.as_fd())
+        }
+    }
+
+    /// Waits for a descriptor, and returns what poll has to say, whatever it is: nothing that a read or write would wait for.
+    fn wait_for(fd: &impl AsFd, what: PollFlags, timeout: Option<Duration>) -> PollFlags {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut fds = [PollFd::new(fd, what)];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => fds[0].revents(),
+            Err(_) => PollFlags::empty(),
+        }
+    }
+
+    /// Whether nobody can read any more what is written to a descriptor.
+    fn is_broken(fd: &impl AsFd) -> bool {
+        wait_for(fd, PollFlags::OUT, Some(Duration::ZERO)).intersects(PollFlags::ERR | PollFlags::HUP)
     }
 
     impl StdoutStream for Process<std::io::Stdout> {
@@ -192,11 +254,35 @@ pub(crate) mod inherited {
             stream.flush().map_err(error)?;
             Ok(count)
         }
+
+        fn wait_writable(&self, timeout: Option<Duration>) -> bool {
+            !wait_for(&self.0, PollFlags::OUT, timeout).is_empty()
+        }
+
+        fn is_broken(&self) -> bool {
+            is_broken(&self.0)
+        }
+
+        fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.0.as_fd())
+        }
     }
 
     impl StdoutStream for Process<std::io::Stderr> {
         fn write(&self, bytes: &[u8]) -> Result<usize, IoError> {
             self.0.lock().write(bytes).map_err(error)
+        }
+
+        fn wait_writable(&self, timeout: Option<Duration>) -> bool {
+            !wait_for(&self.0, PollFlags::OUT, timeout).is_empty()
+        }
+
+        fn is_broken(&self) -> bool {
+            is_broken(&self.0)
+        }
+
+        fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.0.as_fd())
         }
     }
 

@@ -59,7 +59,7 @@ impl Call<'_> {
         if len == 0 {
             return Err(Errno::Inval.into());
         }
-        Ok(file.allocate(offset, len)?)
+        file.allocate(offset, len, &|| self.stop.look())
     }
 
     pub(crate) fn fd_close(&mut self, fd: u32) -> Outcome {
@@ -150,7 +150,7 @@ impl Call<'_> {
 
     pub(crate) fn fd_filestat_set_size(&mut self, fd: u32, size: u64) -> Outcome {
         let file = file_of(self.ctx.table.get(fd)?, Rights::FD_FILESTAT_SET_SIZE)?;
-        Ok(file.set_size(size)?)
+        file.set_size(size, &|| self.stop.look())
     }
 
     pub(crate) fn fd_filestat_set_times(

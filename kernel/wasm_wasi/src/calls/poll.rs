@@ -2,13 +2,16 @@
 
 use super::environment::sleep_until;
 use crate::linker::{Call, Edition, Outcome};
-use crate::stdio::StdinStream;
+use crate::stdio::{StdinStream, StdoutStream};
 use crate::table::Kind;
 use crate::types::Rights;
 use crate::{Errno, Failure, Stop};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use wasm_platform::monotonic_nanos;
+use io::Watcher;
+use wasm_platform::{WaitList, monotonic_nanos};
 
 const SUBSCRIPTION: u64 = 48;
 /// In `wasi_unstable` a clock has an identifier of its own besides, in front of its number.
@@ -23,6 +26,9 @@ const ABSTIME: u16 = 1;
 
 /// The flag `fd_readwrite_hangup`.
 const HANGUP: u16 = 1;
+
+/// How often several streams are looked at of which one does not tell when it is ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How many subscriptions are looked at between two looks whether to go on.
 const PIECE: u32 = 1024;
@@ -55,8 +61,45 @@ struct Look {
     written: u32,
     /// When the first clock is due, of [`monotonic_nanos`].
     first: Option<u64>,
-    /// The stream that is waited for.
-    input: Option<Arc<dyn StdinStream>>,
+    /// The streams that are waited for, each once.
+    streams: Vec<(u32, Stream)>,
+}
+
+/// A stream that is waited for.
+enum Stream {
+    Input(Arc<dyn StdinStream>),
+    Output(Arc<dyn StdoutStream>),
+}
+
+impl Stream {
+    /// Waits until it is ready.
+    fn wait(&self, timeout: Option<Duration>) -> bool {
+        match self {
+            Stream::Input(stream) => stream.wait_readable(timeout),
+            Stream::Output(stream) => stream.wait_writable(timeout),
+        }
+    }
+
+    fn watch(&self, watcher: &Arc<dyn Watcher>) -> bool {
+        match self {
+            Stream::Input(stream) => stream.watch_readable(watcher),
+            Stream::Output(stream) => stream.watch_writable(watcher),
+        }
+    }
+}
+
+/// Who waits for several streams.
+#[derive(Default)]
+struct Several {
+    told: AtomicBool,
+    list: WaitList,
+}
+
+impl Watcher for Several {
+    fn notify(&self) {
+        self.told.store(true, Ordering::Release);
+        self.list.notify(0, 1);
+    }
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
@@ -113,7 +156,12 @@ impl Call<'_> {
                 let bytes = file.stat()?.size.saturating_sub(*position);
                 Ok(Event { bytes, ..Event::PLAIN })
             }
-            (Kind::File { .. }, true) | (Kind::Output(_), true) => Ok(Event::PLAIN),
+            (Kind::File { .. }, true) => Ok(Event::PLAIN),
+            (Kind::Output(stream), true) => match stream.wait_writable(Some(Duration::ZERO)) {
+                true if stream.is_broken() => Ok(Event { flags: HANGUP, ..Event::PLAIN }),
+                true => Ok(Event::PLAIN),
+                false => Err(Errno::Again),
+            },
             (Kind::Input(stream), false) => match stream.wait_readable(Some(Duration::ZERO)) {
                 true => Ok(Event { bytes: 1, ..Event::PLAIN }),
                 false => Err(Errno::Again),
@@ -149,13 +197,13 @@ impl Call<'_> {
         self.guest.check(events, u64::from(count) * EVENT)?;
         let start = monotonic_nanos();
         loop {
-            let Look { written, first, input } = self.look_at_all(subscriptions, events, count, start)?;
+            let Look { written, first, streams } = self.look_at_all(subscriptions, events, count, start)?;
             if written > 0 {
                 return Ok(self.guest.write_u32(result, written)?);
             }
-            match input {
-                Some(stream) => wait_for(&*stream, first, &self.stop)?,
-                None => sleep_until(first, &self.stop)?,
+            match streams.is_empty() {
+                false => wait_for(&streams, first, &self.stop)?,
+                true => sleep_until(first, &self.stop)?,
             }
         }
     }
@@ -168,7 +216,7 @@ impl Call<'_> {
         count: u32,
         start: u64,
     ) -> Result<Look, Failure> {
-        let mut look = Look { written: 0, first: None, input: None };
+        let mut look = Look { written: 0, first: None, streams: Vec::new() };
         for index in 0..count {
             if index % PIECE == PIECE - 1 {
                 self.stop.look()?;
@@ -189,8 +237,14 @@ impl Call<'_> {
                     let event = match self.is_ready(fd, writes) {
                         Ok(event) => event,
                         Err(Errno::Again) => {
-                            if let Kind::Input(stream) = &self.ctx.table.get(fd)?.kind {
-                                look.input = Some(stream.clone());
+                            let stream = match &self.ctx.table.get(fd)?.kind {
+                                Kind::Input(stream) => Stream::Input(stream.clone()),
+                                Kind::Output(stream) => Stream::Output(stream.clone()),
+                                Kind::File { .. } | Kind::Dir { .. } => continue,
+                            };
+                            // However often a guest names it. There are no more than it was given.
+                            if look.streams.iter().all(|(known, _)| *known != fd) {
+                                look.streams.push((fd, stream));
                             }
                             continue;
                         }
@@ -212,8 +266,8 @@ impl Call<'_> {
     }
 }
 
-/// Waits until there is something to read from `stream`, or until `deadline`.
-fn wait_for(stream: &dyn StdinStream, deadline: Option<u64>, stop: &Stop) -> Outcome {
+/// Waits until one of the streams may be ready, or until `deadline`.
+fn wait_for(streams: &[(u32, Stream)], deadline: Option<u64>, stop: &Stop) -> Outcome {
     loop {
         stop.look()?;
         let now = monotonic_nanos();
@@ -221,8 +275,50 @@ fn wait_for(stream: &dyn StdinStream, deadline: Option<u64>, stop: &Stop) -> Out
             return Ok(());
         }
         let until = [deadline, stop.deadline].into_iter().flatten().min();
-        if stream.wait_readable(until.map(|until| Duration::from_nanos(until.saturating_sub(now)))) {
+        let timeout = until.map(|until| Duration::from_nanos(until.saturating_sub(now)));
+        let ready = match streams {
+            [(_, stream)] => stream.wait(timeout),
+            _ => wait_for_several(streams, timeout),
+        };
+        if ready {
             return Ok(());
         }
     }
+}
+
+/// Waits until one of several streams is ready, at most for `timeout`; and returns whether one is.
+fn wait_for_several(streams: &[(u32, Stream)], timeout: Option<Duration>) -> bool {
+    let any_ready = || streams.iter().any(|(_, stream)| stream.wait(Some(Duration::ZERO)));
+    #[cfg(target_os = "linux")]
+    if let Some(ready) = poll_all(streams, timeout) {
+        return ready;
+    }
+    let several = Arc::new(Several::default());
+    let watcher: Arc<dyn Watcher> = several.clone();
+    let all_tell = streams.iter().fold(true, |all, (_, stream)| stream.watch(&watcher) && all);
+    // What happens from here on is told.
+    if any_ready() {
+        return true;
+    }
+    let timeout = match all_tell {
+        true => timeout,
+        false => Some(timeout.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)),
+    };
+    several.list.wait(0, timeout, || !several.told.load(Ordering::Acquire));
+    any_ready()
+}
+
+/// [`wait_for_several`] for streams that are all descriptors of Linux; `None` if they are not.
+#[cfg(target_os = "linux")]
+fn poll_all(streams: &[(u32, Stream)], timeout: Option<Duration>) -> Option<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = Vec::new();
+    for (_, stream) in streams {
+        fds.push(match stream {
+            Stream::Input(stream) => PollFd::from_borrowed_fd(stream.poll_fd()?, PollFlags::IN),
+            Stream::Output(stream) => PollFd::from_borrowed_fd(stream.poll_fd()?, PollFlags::OUT),
+        });
+    }
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    Some(poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0))
 }

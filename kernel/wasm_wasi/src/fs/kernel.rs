@@ -3,13 +3,16 @@
 //! The directory `/namespaces`, where the kernel's own code lies, is no guest's: whoever can put a file there has code run as the kernel.
 //! It is as if it was not there, even if a guest was given the root.
 
-use super::{Dir, DirEntry, DirHandle, ENTRIES_PIECE, File, FileHandle, Found, How, SetTimes};
+use super::{
+    Dir, DirEntry, DirHandle, ENTRIES_PIECE, File, FileHandle, Found, How, Look, ROOM_PIECE, SetTimes,
+};
 use crate::types::{FileStat, FileType};
 use crate::{Errno, Failure};
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::cell::Cell;
 use core::time::Duration;
 use fs_node::{DirRef, FileKind, FileOrDir, FileRef, FsError, Metadata, Times};
 use memfs::{MemFile, SymbolicLink};
@@ -43,7 +46,7 @@ fn stat_of(metadata: Metadata) -> FileStat {
         device: DEVICE,
         inode: metadata.id,
         file_type: file_type(metadata.kind),
-        links: 1,
+        links: metadata.links as u64,
         size: metadata.size as u64,
         accessed: nanos(metadata.times.accessed),
         modified: nanos(metadata.times.modified),
@@ -172,7 +175,7 @@ impl Dir for KernelDir {
         Ok(())
     }
 
-    fn entries(&self, look: &dyn Fn() -> Result<(), Failure>) -> Result<Vec<DirEntry>, Failure> {
+    fn entries(&self, look: Look<'_>) -> Result<Vec<DirEntry>, Failure> {
         let names = self.0.lock().names().map_err(Errno::from)?;
         let mut entries = Vec::new();
         entries.try_reserve_exact(names.len()).map_err(|_| Errno::Nomem)?;
@@ -215,11 +218,14 @@ impl Dir for KernelDir {
         Ok(fs_node::rename(&self.0, name, &to.0, new_name)?)
     }
 
-    fn link(&self, name: &str, to: &DirHandle, _new_name: &str) -> Result<(), Errno> {
-        Self::other(to)?;
-        self.node(name)?;
-        // In this tree a node has one name.
-        Err(Errno::Notsup)
+    fn link(&self, name: &str, to: &DirHandle, new_name: &str) -> Result<(), Errno> {
+        let to = Self::other(to)?;
+        self.check(name)?;
+        to.check(new_name)?;
+        if !memfs::has_room() {
+            return Err(Errno::Nospc);
+        }
+        Ok(fs_node::link(&self.0, name, &to.0, new_name)?)
     }
 
     fn symlink(&self, target: &str, name: &str) -> Result<(), Errno> {
@@ -230,6 +236,22 @@ impl Dir for KernelDir {
 
     fn sync(&self) -> Result<(), Errno> {
         Ok(self.0.lock().sync()?)
+    }
+}
+
+/// Room that was made for a file. Unless it is to be kept, it is given back when this is dropped, also by a task that is killed.
+struct Room<'a> {
+    file: &'a FileRef,
+    kept: Cell<bool>,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        while !self.kept.get() {
+            let mut file = self.file.lock();
+            let len = file.len();
+            self.kept.set(file.truncate_some(len).unwrap_or(true));
+        }
     }
 }
 
@@ -258,16 +280,32 @@ impl File for KernelFile {
         Ok(stat_of(self.0.lock().metadata()))
     }
 
-    fn set_size(&self, size: u64) -> Result<(), Errno> {
-        Ok(self.0.lock().truncate(to_usize(size)?)?)
+    fn set_size(&self, size: u64, look: Look<'_>) -> Result<(), Failure> {
+        let size = to_usize(size)?;
+        loop {
+            let done = self.0.lock().truncate_some(size).map_err(Errno::from)?;
+            if done {
+                return Ok(());
+            }
+            look()?;
+        }
     }
 
-    fn allocate(&self, offset: u64, len: u64) -> Result<(), Errno> {
-        let size = to_usize(offset.checked_add(len).ok_or(Errno::Fbig)?)?;
-        let mut file = self.0.lock();
-        if file.len() < size {
-            file.truncate(size)?;
+    fn allocate(&self, offset: u64, len: u64, look: Look<'_>) -> Result<(), Failure> {
+        let end = to_usize(offset.checked_add(len).ok_or(Errno::Fbig)?)?;
+        let room = Room { file: &self.0, kept: Cell::new(false) };
+        let mut at = to_usize(offset)?;
+        while at < end {
+            let piece = (end - at).min(ROOM_PIECE as usize);
+            self.0.lock().make_room(at, piece).map_err(Errno::from)?;
+            at += piece;
+            look()?;
         }
+        let mut file = self.0.lock();
+        if file.len() < end {
+            file.truncate(end).map_err(Errno::from)?;
+        }
+        room.kept.set(true);
         Ok(())
     }
 

@@ -3,14 +3,14 @@
 //!
 //! Of what is neither a file nor a directory (devices, sockets, FIFOs), only that it is there can be seen.
 
-use super::{Dir, DirEntry, DirHandle, ENTRIES_PIECE, File, FileHandle, Found, How, SetTimes};
+use super::{Dir, DirEntry, DirHandle, ENTRIES_PIECE, File, FileHandle, Found, How, Look, SetTimes};
 use crate::types::{FileStat, FileType};
 use crate::{Errno, Failure};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno as LinuxErrno;
 use std::os::fd::OwnedFd;
 
@@ -144,7 +144,7 @@ impl Dir for HostDir {
         Ok(rustix::fs::utimensat(&self.0, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    fn entries(&self, look: &dyn Fn() -> Result<(), Failure>) -> Result<Vec<DirEntry>, Failure> {
+    fn entries(&self, look: Look<'_>) -> Result<Vec<DirEntry>, Failure> {
         let mut entries = Vec::new();
         for (index, entry) in rustix::fs::Dir::read_from(&self.0).map_err(Errno::from)?.enumerate() {
             if index % ENTRIES_PIECE == ENTRIES_PIECE - 1 {
@@ -238,13 +238,16 @@ impl File for HostFile {
         Ok(stat_of(&rustix::fs::fstat(&self.0)?))
     }
 
-    fn set_size(&self, size: u64) -> Result<(), Errno> {
-        Ok(rustix::fs::ftruncate(&self.0, checked(size)?)?)
+    fn set_size(&self, size: u64, look: Look<'_>) -> Result<(), Failure> {
+        rustix::fs::ftruncate(&self.0, checked(size)?).map_err(Errno::from)?;
+        look()
     }
 
-    fn allocate(&self, offset: u64, len: u64) -> Result<(), Errno> {
+    fn allocate(&self, offset: u64, len: u64, look: Look<'_>) -> Result<(), Failure> {
         checked(offset.checked_add(len).ok_or(Errno::Fbig)?)?;
-        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), offset, len)?)
+        // All or nothing, which in pieces it would not be.
+        rustix::fs::fallocate(&self.0, FallocateFlags::empty(), offset, len).map_err(Errno::from)?;
+        look()
     }
 
     fn set_times(&self, times: SetTimes) -> Result<(), Errno> {

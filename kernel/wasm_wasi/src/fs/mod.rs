@@ -29,6 +29,12 @@ use core::any::Any;
 /// How many entries of a directory are read or passed on between two looks whether to go on.
 pub(crate) const ENTRIES_PIECE: usize = 256;
 
+/// How many bytes of room are made between two looks whether to go on.
+pub(crate) const ROOM_PIECE: u64 = 4 << 20;
+
+/// Fails if it is not to be gone on.
+pub(crate) type Look<'a> = &'a dyn Fn() -> Result<(), Failure>;
+
 /// A directory.
 pub(crate) type DirHandle = Arc<dyn Dir>;
 /// An open file.
@@ -100,7 +106,7 @@ pub(crate) trait Dir: Any + Send + Sync {
     fn set_times_of_entry(&self, name: &str, times: SetTimes) -> Result<(), Errno>;
 
     /// All entries but `.` and `..`. Calls `look` now and then, and ends with what that fails with.
-    fn entries(&self, look: &dyn Fn() -> Result<(), Failure>) -> Result<Vec<DirEntry>, Failure>;
+    fn entries(&self, look: Look<'_>) -> Result<Vec<DirEntry>, Failure>;
 
     /// Makes a directory.
     fn create_dir(&self, name: &str) -> Result<(), Errno>;
@@ -138,11 +144,12 @@ pub(crate) trait File: Send + Sync {
     /// What is known about it.
     fn stat(&self) -> Result<FileStat, Errno>;
 
-    /// Makes it `size` bytes long.
-    fn set_size(&self, size: u64) -> Result<(), Errno>;
+    /// Makes it `size` bytes long. Calls `look` now and then, and ends with what that fails with, when a part is done.
+    fn set_size(&self, size: u64, look: Look<'_>) -> Result<(), Failure>;
 
-    /// Makes sure that there is room for the first `size` bytes, and that it is at least as long.
-    fn allocate(&self, offset: u64, len: u64) -> Result<(), Errno>;
+    /// Makes sure that there is room for `len` bytes at `offset`, and that it is at least as long. Calls `look` now and then, and ends with
+    /// what that fails with, no longer than before.
+    fn allocate(&self, offset: u64, len: u64, look: Look<'_>) -> Result<(), Failure>;
 
     /// Sets its times.
     fn set_times(&self, times: SetTimes) -> Result<(), Errno>;
