@@ -51,7 +51,7 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 		--extra guests/$(guest).wat=guests/$(guest).wat) \
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat --extra guests/spin.wat=spin.wat
 
-.PHONY: help setup keys developer-keys guests build tools kernel image iso run test test-host test-kernel test-commands test-disk test-suite test-guests \
+.PHONY: help setup keys developer-keys guests build tools kernel image iso run test test-host test-kernel test-commands test-disk test-suite test-guests fuzz-wasi \
 	test-iso compile-archive test-compile bench-compile bench-boot bench-sandbox clippy fmt fmt-check doc clean
 
 help: ## list the targets
@@ -128,6 +128,14 @@ test-host: setup ## unit tests and the official WebAssembly test-suite, on this 
 	@tests/book
 	@$(CARGO) test --quiet --features wasm_run/compiler $(addprefix -p ,$(HOST_TESTED))
 	@$(CARGO) test --quiet --release -p wasm_compiler --test hostile
+
+# Options of `make fuzz-wasi`.
+ROUNDS ?= 1000
+SEED   ?= 0x5EED
+
+fuzz-wasi: image ## ROUNDS=n random sequences of WASI's calls, from SEED=n on: on this machine, and in QEMU
+	@WASI_FUZZ_ROUNDS=$(ROUNDS) WASI_FUZZ_SEED=$(SEED) $(CARGO) test --quiet --release -p wasm_wasi --test fuzz
+	@$(BOOT) --cmd 'test_wasi fuzz $(ROUNDS) $(SEED)'
 
 test-kernel: image ## the kernel's own tests, in QEMU with 2 processors, and some of them with 1 and 4
 	@$(BOOT) --timeout 2700 --cmd test_all

@@ -1,7 +1,7 @@
 //! The kernel's own tree of files, its tasks, and what is left of a guest.
 
 use crate::suite::harness::*;
-use crate::suite::{Ground, TESTS as SUITE};
+use crate::suite::{Ground, TESTS as SUITE, fuzz};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -28,6 +28,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a guest's time ends its reading and writing", deadlines_of_streams),
     ("a guest that reads or writes can be killed", killed_at_a_stream),
     ("guests leave nothing behind", no_leak),
+    ("random calls do no harm, and leave nothing behind", random_calls),
 ];
 
 /// What may be done with everything.
@@ -356,6 +357,18 @@ fn killed_at_a_stream() {
             assert!(matches!(task.join(), Ok(task::ExitValue::Killed(KillReason::Requested))));
         }
     });
+}
+
+/// Sequences of the fuzzer in `test_wasi`.
+const FUZZ_ROUNDS: usize = 40;
+
+fn random_calls() {
+    fuzz(fuzz::SEED, FUZZ_ROUNDS);
+}
+
+/// Calls so many random sequences.
+pub fn fuzz(seed: u64, rounds: usize) {
+    ktest_system::leaves_nothing(|| fuzz::run(seed, rounds, || alloc::vec![fuzz::Arena::tree()]));
 }
 
 fn no_leak() {

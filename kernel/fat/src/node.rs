@@ -166,6 +166,7 @@ impl FsNode for FatFile {
         Metadata {
             kind: FileKind::File,
             id: self.location.id(),
+            links: 1,
             size: self.len(),
             writable: self.check_writable().is_ok(),
             times: self.shared.times(self.number),
@@ -490,6 +491,7 @@ impl FsNode for FatDirectory {
         Metadata {
             kind: FileKind::Directory,
             id: self.location.id(),
+            links: 1,
             size,
             writable: !self.shared.read_only,
             times: self.shared.times(self.number),

@@ -141,7 +141,7 @@ fn move_entry(
             return Ok(None);
         }
         // A directory that contains the source isn't empty. To find that out by locking it would be against the order.
-        if entry.node().is_dir() && replaced.location().contains(source.location()) {
+        if replaced.location().contains(source.location()) {
             return Err(FsError::NotEmpty);
         }
     }

@@ -64,6 +64,7 @@ fn metadata(location: &Location, kind: FileKind, size: usize, attributes: Attrib
     Metadata {
         kind,
         id: location.id(),
+        links: 1,
         size,
         writable: attributes.mode & MODE_WRITE != 0,
         times: NodeTimes {

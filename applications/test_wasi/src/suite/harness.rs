@@ -121,12 +121,18 @@ impl Ground {
 
     #[cfg(target_os = "linux")]
     pub fn host() -> Self {
+        Ground::Host(Self::host_dir(&std::env::temp_dir()))
+    }
+
+    /// A new directory in `parent`.
+    #[cfg(target_os = "linux")]
+    pub fn host_dir(parent: &std::path::Path) -> std::path::PathBuf {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("wasm_wasi-{}-{number}", std::process::id()));
+        let path = parent.join(format!("wasm_wasi-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).unwrap();
-        Ground::Host(path)
+        path
     }
 
     /// Gives it to a guest as `name`.
@@ -136,10 +142,6 @@ impl Ground {
             #[cfg(target_os = "linux")]
             Ground::Host(path) => builder.preopened_dir(path.to_str().unwrap(), name, dirs, files).unwrap(),
         };
-    }
-
-    pub fn is_host(&self) -> bool {
-        !matches!(self, Ground::Tree(_))
     }
 }
 
@@ -197,13 +199,18 @@ impl Guest {
     }
 
     fn importing(from: &str, builder: &mut WasiCtxBuilder, memory: &str) -> Self {
+        Self::of(Self::module(from, memory), builder)
+    }
+
+    /// The guest's module, of which guests can be made [`of`](Self::of).
+    pub fn module(from: &str, memory: &str) -> Module {
         let mut config = Config::new();
         config.shared_memory(true);
         let engine = Engine::new(&config).unwrap();
-        Self::of(Module::new(&engine, text(from, memory)).unwrap(), builder)
+        Module::new(&engine, text(from, memory)).unwrap()
     }
 
-    fn of(module: Module, builder: &mut WasiCtxBuilder) -> Self {
+    pub fn of(module: Module, builder: &mut WasiCtxBuilder) -> Self {
         let engine = module.engine();
         let mut linker: Linker<WasiP1Ctx> = Linker::new(engine);
         add_to_linker_sync(&mut linker, |ctx| ctx).unwrap();

@@ -4,6 +4,7 @@
 
 pub mod escapes;
 pub mod files;
+pub mod fuzz;
 pub mod harness;
 pub mod hostile;
 pub mod links;

@@ -198,9 +198,14 @@ impl Call<'_> {
                     truncate: oflags.contains(OFlags::TRUNC),
                 };
                 let file = dir.open_file(&name, how)?;
+                // Whoever may not write it does not change its size either, for which the system would have to open it for writing.
+                let size = match base.contains(Rights::FD_WRITE) {
+                    true => Rights::empty(),
+                    false => Rights::FD_ALLOCATE | Rights::FD_FILESTAT_SET_SIZE,
+                };
                 Descriptor {
                     kind: Kind::File { file, position: 0 },
-                    rights: base & Rights::FILE,
+                    rights: (base & Rights::FILE).difference(size),
                     inheriting: inheriting & Rights::FILE,
                     flags: fdflags,
                 }
