@@ -52,7 +52,7 @@ IMAGE_BUILDER = $(TOOLS)/image_builder --artifacts $(OUT)/artifacts.json --base 
 	--extra $(OUT)/guests/hello.cwasm=hello.cwasm --extra guests/hello.wat=hello.wat --extra guests/spin.wat=spin.wat
 
 .PHONY: help setup keys developer-keys guests build tools kernel image iso run test test-host test-kernel test-commands test-disk test-suite test-guests fuzz-wasi \
-	test-iso compile-archive test-compile bench-compile bench-boot bench-sandbox clippy fmt fmt-check doc clean
+	test-iso compile-archive test-compile bench-compile bench-boot bench-sandbox bench-wasi clippy fmt fmt-check doc clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -210,6 +210,14 @@ bench-sandbox: image ## what traps, errors, panics and stopping a guest cost; in
 	@$(CARGO) rustc $(BENCH_SANDBOX) -- -C target-feature=+crt-static
 	@tests/bench_sandbox/compare "$(RUN_QEMU)" $(NANO_CORE) $(ARCHIVE) $(TOOLS)/bench_sandbox_ours $(BENCH_SANDBOX_THEIRS) \
 		$(OUT)/bench_sandbox
+
+BENCH_WASI        = --release --quiet --manifest-path tests/bench_wasi/theirs/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/bench_wasi
+BENCH_WASI_THEIRS = $(CARGO_TARGET_DIR)/bench_wasi/release/bench_wasi_theirs
+
+bench-wasi: compile-archive ## what WASI's calls and programs cost, in the kernel beside Wasmtime on Linux in QEMU
+	@[ -e $(BENCH_WASI_THEIRS) ] || echo "building Wasmtime: some minutes, the first time" >&2
+	@$(CARGO) rustc $(BENCH_WASI) -- -C target-feature=+crt-static
+	@tests/bench_wasi/compare "$(RUN_QEMU)" $(NANO_CORE) $(COMPILE_ARCHIVE) $(BENCH_WASI_THEIRS) $(OUT)/programs $(OUT)/bench_wasi
 
 clippy: setup ## lint everything, for this machine and for the kernel
 	@$(CARGO) clippy --quiet --all-targets --features wasm_run/compiler $(addprefix -p ,$(HOST_TOOLS) $(HOST_TESTED)) -- -D warnings

@@ -139,6 +139,17 @@ pub trait File: FsNode + ByteReader + ByteWriter + KnownLength {
     }
 }
 
+/// An entry of a directory, as [`Directory::entries`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// The node's number; see [`Metadata::id`].
+    pub id: u64,
+    /// What it is.
+    pub kind: FileKind,
+}
+
 /// A node that does not exist yet; see [`Directory::create`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewNode<'a> {
@@ -176,6 +187,24 @@ pub trait Directory: FsNode + Any {
     /// The disk could not be read.
     fn names(&self) -> Result<Vec<String>, FsError> {
         Ok(self.list())
+    }
+
+    /// What there is, in ascending order of the names. What vanishes meanwhile is left out.
+    ///
+    /// # Errors
+    /// The disk could not be read.
+    ///
+    /// # Locking
+    /// Takes the locks of entries, one after the other.
+    fn entries(&self) -> Result<Vec<Listed>, FsError> {
+        let mut entries = Vec::new();
+        for name in self.names()? {
+            if let Some(node) = self.lookup(&name)? {
+                let Metadata { id, kind, .. } = node.metadata();
+                entries.push(Listed { name, id, kind });
+            }
+        }
+        Ok(entries)
     }
 
     /// Makes a node called `name`, if this directory makes its nodes itself. `None` if it takes what is inserted.

@@ -14,8 +14,8 @@ use alloc::string::{String, ToString};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use fs_node::{
-    DirRef, Directory, Entry, FileKind, FileOrDir, FsError, FsNode, Location, Metadata, NewNode, NodeTimes,
-    Times, check_name,
+    DirRef, Directory, Entry, FileKind, FileOrDir, FsError, FsNode, Listed, Location, Metadata, NewNode,
+    NodeTimes, Times, check_name,
 };
 use io::IoError;
 use spin::Mutex;
@@ -154,6 +154,20 @@ impl Directory for VFSDirectory {
         entry.location().detach();
         self.times.modified = fs_node::now();
         Some(entry)
+    }
+
+    fn entries(&self) -> Result<Vec<Listed>, FsError> {
+        let mut entries = Vec::new();
+        entries.try_reserve_exact(self.children.len()).map_err(|_| FsError::Io(IoError::OutOfMemory))?;
+        entries.extend(self.children.iter().map(|(name, entry)| {
+            let kind = match entry.node() {
+                FileOrDir::Dir(_) => FileKind::Directory,
+                FileOrDir::File(file) if file.lock().link_target().is_some() => FileKind::SymbolicLink,
+                FileOrDir::File(_) => FileKind::File,
+            };
+            Listed { name: name.clone(), id: entry.location().id(), kind }
+        }));
+        Ok(entries)
     }
 
     fn list(&self) -> Vec<String> {

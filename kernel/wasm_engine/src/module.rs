@@ -38,6 +38,8 @@ struct Inner {
     trampolines: Vec<(u32, *const VMWasmCode)>,
     /// Indices of exports, sorted by name.
     exports_by_name: Vec<u32>,
+    /// The index of the export `memory`, which host functions look up at each call.
+    memory_export: Option<u32>,
     code: LoadedCode,
 }
 
@@ -45,6 +47,9 @@ struct Inner {
 unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
+
+/// The name that the memory has which a module shares with host functions.
+const MEMORY: &str = "memory";
 
 fn reserved<T>(count: usize) -> Result<Vec<T>, OutOfMemory> {
     let mut items = Vec::new();
@@ -133,8 +138,10 @@ impl Module {
         let mut exports_by_name = reserved(declared.exports.len())?;
         exports_by_name.extend(0..declared.exports.len() as u32);
         exports_by_name.sort_unstable_by_key(|index| &declared.exports[*index as usize].name);
+        let memory_export = declared.exports.iter().position(|export| export.name == MEMORY);
         Ok(Module(try_arc(Inner {
             engine: engine.clone(),
+            memory_export: memory_export.map(|index| index as u32),
             declared,
             offsets,
             types,
@@ -220,6 +227,9 @@ impl Module {
 
     pub(crate) fn find_export(&self, name: &str) -> Option<&Export> {
         let exports = &self.declared().exports;
+        if name == MEMORY {
+            return self.0.memory_export.map(|index| &exports[index as usize]);
+        }
         let sorted = &self.0.exports_by_name;
         let at = sorted.binary_search_by(|index| exports[*index as usize].name.as_str().cmp(name)).ok()?;
         Some(&exports[sorted[at] as usize])

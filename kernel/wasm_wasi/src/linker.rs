@@ -59,15 +59,57 @@ pub(crate) struct Call<'a> {
 /// What comes of it.
 pub(crate) type Outcome = Result<(), Failure>;
 
-/// Calls a function: with the memory that the guest exports as `memory`, if there is one; without, each pointer is
+/// Those that are done at once, and never look whether the guest's time is over: its end is seen as soon as they return.
+const BRIEF: &[&str] = &[
+    "args_sizes_get",
+    "environ_sizes_get",
+    "clock_res_get",
+    "clock_time_get",
+    "fd_advise",
+    "fd_close",
+    "fd_fdstat_get",
+    "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
+    "fd_filestat_get",
+    "fd_prestat_get",
+    "fd_prestat_dir_name",
+    "fd_renumber",
+    "fd_seek",
+    "fd_tell",
+    "proc_raise",
+];
+
+/// Whether a function is one of these.
+const fn is_brief(function: &str) -> bool {
+    let mut index = 0;
+    while index < BRIEF.len() {
+        if is_same(BRIEF[index].as_bytes(), function.as_bytes()) {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let mut index = 0;
+    while index < a.len() && index < b.len() && a[index] == b[index] {
+        index += 1;
+    }
+    index == a.len() && index == b.len()
+}
+
+/// Calls a function, which may take time: with the memory that the guest exports as `memory`, if there is one; without, each pointer is
 /// [`Errno::Fault`](crate::Errno::Fault).
 fn enter<T: 'static>(
     caller: &mut Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut WasiP1Ctx,
     edition: Edition,
+    takes_time: bool,
     function: impl FnOnce(&mut Call<'_>) -> Outcome,
 ) -> Result<i32> {
-    let deadline = caller.time_left().map(|left| {
+    let left = if takes_time { caller.time_left() } else { None };
+    let deadline = left.map(|left| {
         let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         wasm_platform::monotonic_nanos().saturating_add(left)
     });
@@ -121,7 +163,8 @@ macro_rules! functions {
                         edition.module(),
                         stringify!($name),
                         move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32> {
-                            enter(&mut caller, get, edition, |call| call.$name($($arg),*))
+                            const TAKES_TIME: bool = !is_brief(stringify!($name));
+                            enter(&mut caller, get, edition, TAKES_TIME, |call| call.$name($($arg),*))
                         },
                     )?;
                 }

@@ -7,7 +7,6 @@ use crate::linker::{Call, Edition, Outcome};
 use crate::stdio::write_all;
 use crate::table::{Descriptor, Kind};
 use crate::types::{FdFlags, FileStat, FileType, Rights, dirent, fdstat};
-use alloc::string::ToString;
 
 const WHENCE_SET: u32 = 0;
 const WHENCE_CUR: u32 = 1;
@@ -323,20 +322,20 @@ impl Call<'_> {
             return Err(Errno::Notdir.into());
         };
         let listing = kept.as_deref().unwrap_or_default();
-        let entry_at = |index: u64| -> Option<DirEntry> {
+        let entry_at = |index: u64| -> Option<(&str, u64, FileType)> {
             if let Some(index) = index.checked_sub(DOTS) {
-                return listing.get(usize::try_from(index).ok()?).cloned();
+                let DirEntry { name, inode, file_type } = listing.get(usize::try_from(index).ok()?)?;
+                return Some((name, *inode, *file_type));
             }
             // Of what is above it nothing is to be known.
-            let name = if index == 0 { "." } else { ".." };
-            Some(DirEntry { name: name.to_string(), inode: own, file_type: FileType::Directory })
+            Some((if index == 0 { "." } else { ".." }, own, FileType::Directory))
         };
         let mut used: u32 = 0;
         let mut since_look = 0;
         let mut index = cookie;
         // An entry that does not fit is cut off: so the guest knows that there is more.
         while used < len
-            && let Some(entry) = entry_at(index)
+            && let Some((name, inode, file_type)) = entry_at(index)
         {
             since_look += 1;
             if since_look == ENTRIES_PIECE {
@@ -344,8 +343,8 @@ impl Call<'_> {
                 self.stop.look()?;
             }
             index += 1;
-            let head = dirent(index, entry.inode, entry.name.len() as u32, entry.file_type);
-            for bytes in [&head[..], entry.name.as_bytes()] {
+            let head = dirent(index, inode, name.len() as u32, file_type);
+            for bytes in [&head[..], name.as_bytes()] {
                 if used == len {
                     break;
                 }

@@ -176,17 +176,20 @@ impl Dir for KernelDir {
     }
 
     fn entries(&self, look: Look<'_>) -> Result<Vec<DirEntry>, Failure> {
-        let names = self.0.lock().names().map_err(Errno::from)?;
+        let listed = self.0.lock().entries().map_err(Errno::from)?;
+        look()?;
         let mut entries = Vec::new();
-        entries.try_reserve_exact(names.len()).map_err(|_| Errno::Nomem)?;
-        for (index, name) in names.into_iter().enumerate() {
+        entries.try_reserve_exact(listed.len()).map_err(|_| Errno::Nomem)?;
+        for (index, entry) in listed.into_iter().enumerate() {
             if index % ENTRIES_PIECE == ENTRIES_PIECE - 1 {
                 look()?;
             }
-            // Those that are gone by now are left out.
-            if let Ok(node) = self.node(&name) {
-                let metadata = node.metadata();
-                entries.push(DirEntry { name, inode: metadata.id, file_type: file_type(metadata.kind) });
+            if self.check(&entry.name).is_ok() {
+                entries.push(DirEntry {
+                    name: entry.name,
+                    inode: entry.id,
+                    file_type: file_type(entry.kind),
+                });
             }
         }
         Ok(entries)
