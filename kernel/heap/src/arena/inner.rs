@@ -36,6 +36,11 @@ const FIRST_SLAB: usize = 1 << 20;
 const LARGE_STEP: usize = 2 << 20;
 /// The first piece.
 const FIRST_STEP: usize = 64 * 1024;
+/// How many bytes an arena gives away after a refusal, in blocks of up to [`SMALL`] bytes, over the limit and from the reserve if need be: see
+/// the documentation of the module.
+const GRACE: usize = 1 << 20;
+/// What counts as a small block. Nodes of trees are some hundred bytes.
+const SMALL: usize = 4096;
 /// Free blocks are linked as many at a time as fit in so many bytes.
 const LINK_BYTES: usize = 4096;
 
@@ -91,6 +96,10 @@ pub(crate) struct Inner {
     large: UnsafeCell<LargeMap>,
     refusal: Cell<Option<Refusal>>,
     failure: Cell<Option<Refusal>>,
+    /// How much of [`GRACE`] is left in this run.
+    grace: Cell<usize>,
+    /// Whether memory is being taken for that.
+    in_grace: Cell<bool>,
 }
 
 const _: () = assert!(size_of::<Inner>() <= TABLE && COUNTS + 2 * UNITS <= FIRST_SLAB);
@@ -123,6 +132,8 @@ impl Inner {
             large: UnsafeCell::new(LargeMap::new()),
             refusal: Cell::new(None),
             failure: Cell::new(None),
+            grace: Cell::new(0),
+            in_grace: Cell::new(false),
         };
         // SAFETY: the region's beginning is committed, large enough, aligned, and nobody else's.
         unsafe { inner.write(new) };
@@ -167,6 +178,7 @@ impl Inner {
     pub(super) fn start_run(&self) {
         self.failure.set(None);
         self.refusal.set(None);
+        self.grace.set(GRACE);
     }
 
     /// Notes that an allocation failed that its caller could not do without.
@@ -190,9 +202,16 @@ impl Inner {
 
     fn commit(&self, part: Range<usize>) -> Result<(), Refusal> {
         let bytes = part.len();
-        self.budget.charge(bytes)?;
+        let in_grace = self.in_grace.get();
+        if in_grace {
+            self.take_of_grace(bytes).ok_or(Refusal::Limit)?;
+            self.budget.charge_always(bytes);
+        } else {
+            self.budget.charge(bytes)?;
+        }
+        let reserve = if in_grace { Region::RESERVE_TOO } else { !Region::RESERVE_TOO };
         // SAFETY: the owner's alone, and no other reference is alive.
-        if !unsafe { (*self.region.get()).commit(part, !Region::RESERVE_TOO) } {
+        if !unsafe { (*self.region.get()).commit(part, reserve) } {
             self.budget.refund(bytes);
             return Err(Refusal::OutOfMemory);
         }
@@ -219,7 +238,9 @@ impl Inner {
         if end <= start {
             return Ok(());
         }
-        let roomy = if start < LARGE_STEP {
+        let roomy = if self.in_grace.get() {
+            end
+        } else if start < LARGE_STEP {
             end.max(LARGE_STEP.min(start + (start - FIRST_SLAB).max(FIRST_STEP)))
         } else {
             end.next_multiple_of(LARGE_STEP)
@@ -400,10 +421,33 @@ impl Inner {
                 _ => self.allocate_large(layout),
             }
         };
+        let result = result.or_else(|refusal| self.allocate_in_grace(layout).ok_or(refusal));
         result.unwrap_or_else(|refusal| {
             self.refusal.set(Some(refusal));
             (ptr::null_mut(), false)
         })
+    }
+
+    /// A small block for who is refused others, as long as there are some left.
+    fn allocate_in_grace(&self, layout: &Layout) -> Option<(*mut u8, bool)> {
+        let class = class_of(last_byte(layout.size(), layout.align()))?;
+        if layout.size() > SMALL || layout.align() > UNIT {
+            return None;
+        }
+        self.take_of_grace(block_size(class))?;
+        if let Some(block) = self.pop(class) {
+            return Some((block, false));
+        }
+        self.in_grace.set(true);
+        let block = self.allocate(class).ok();
+        self.in_grace.set(false);
+        block
+    }
+
+    /// Counts bytes that are given away, or taken from the system, in spite of a refusal; `None` if there are none left for that.
+    fn take_of_grace(&self, bytes: usize) -> Option<()> {
+        self.grace.set(self.grace.get().checked_sub(bytes)?);
+        Some(())
     }
 
     /// Takes back a block from the owner.

@@ -21,6 +21,10 @@
 //! panic, and from that moment on the task is out of its arena: what is dropped while unwinding may allocate.
 //! [`Arena::failure`] tells why it was.
 //!
+//! Small blocks are still given for a while after that, some more than the limit says. For not all code can be unwound out of
+//! any allocation: the standard library's `BTreeMap` aborts when it gets no node for a new root. What allocates much will ask for a
+//! large block soon, and that its caller is prepared for: vectors and hash tables are.
+//!
 //! # Relies on
 //! Interrupt handlers not allocating; a task can be preempted anywhere in here. The thread pointer pointing at thread-local
 //! storage whenever anything is allocated: the base image has some before there is a heap (`nano_core`).

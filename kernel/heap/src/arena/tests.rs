@@ -324,6 +324,45 @@ fn cancelling_stops_the_next_allocation() {
     });
 }
 
+/// Trees cannot be unwound out of an allocation, so that their nodes come for a while after a larger block was refused: for each reason.
+#[test]
+fn small_blocks_come_for_a_while_after_a_refusal() {
+    type Refuse = fn(&Budget);
+    alone(|| {
+        let refusals: [(Refusal, Refuse); 3] = [
+            (Refusal::Limit, |_| ()),
+            (Refusal::Cancelled, Budget::cancel),
+            (Refusal::OutOfMemory, |_| MEMORY.store(COMMITTED.load(Ordering::SeqCst), Ordering::SeqCst)),
+        ];
+        for (refusal, refuse) in refusals {
+            let budget = budget(if refusal == Refusal::Limit { 3 << 20 } else { usize::MAX });
+            let mut arena = Arena::new(budget.clone()).unwrap();
+            // In each run anew.
+            for _ in 0..2 {
+                arena.run(|| {
+                    let mut large = Vec::new();
+                    if refusal == Refusal::Limit {
+                        while let Some(block) = Marked::try_new(64 << 10, 8, 1) {
+                            large.push(block);
+                        }
+                    }
+                    refuse(&budget);
+                    assert!(Marked::try_new(64 << 10, 8, 1).is_none());
+                    let small: Vec<_> = (0..500).map_while(|n| Marked::try_new(100 + n, 8, 2)).collect();
+                    assert_eq!(small.len(), 500, "{refusal:?}");
+                    assert!(Marked::try_new(64 << 10, 8, 1).is_none());
+                    let more: Vec<_> = (0..1 << 20).map_while(|_| Marked::try_new(100, 8, 2)).collect();
+                    assert!(more.len() < 1 << 16, "{refusal:?}: {} more", more.len());
+                    assert_eq!(fail(), Some(refusal));
+                });
+            }
+            MEMORY.store(usize::MAX, Ordering::SeqCst);
+            drop(arena);
+            assert_eq!(budget.used(), 0);
+        }
+    });
+}
+
 #[test]
 fn without_memory_there_is_an_error() {
     alone(|| {
