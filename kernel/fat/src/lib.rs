@@ -10,12 +10,12 @@
 //! disk by [`FileSystem::sync`], by `flush` of a file and `sync` of a directory, and when much has piled up.
 //!
 //! # Why our own
-//! The crates there are (`fatfs`, `simple-fatfs`, `hadris-fat`) write what is changed where and when it is changed, or in the order in which their
-//! buffers happen to be evicted; a crash then leaves entries that refer to free clusters, and clusters that two files have. They know neither files
-//! that are removed while somebody uses them, nor directories that tasks share. This crate is built around both.
+//! The order of writes, files that are removed while somebody uses them, and directories that tasks share decide how everything here is built; they
+//! could not be put on top of a library.
 //!
 //! # Invariants
-//! * The disk is consistent at every moment, but for clusters that are used and belong to nobody: see `volume`.
+//! * What an entry or a chain on the disk refers to is there at every moment. What a crash may leave besides (clusters that belong to nobody or are
+//!   more than a file needs, an older second table, both names of what was being moved) harms nothing: see `volume` and the book.
 //! * Whatever is on the disk, there is an error and never a panic or a loop without end: chains that come back to themselves, that are shorter than a
 //!   file or that two files have, clusters that do not exist. Such an error changes nothing on the disk.
 //! * Nothing that was changed is forgotten when the disk reports an error: it is tried again with the next sync.

@@ -29,7 +29,8 @@ impl fmt::Display for Refusal {
 
 /// A limit on the memory of several [`Arena`](crate::Arena)s together, and the means to stop them.
 ///
-/// What counts is what the arenas have taken from the system, in pieces of up to 2 MiB, whether or not it is in use.
+/// What counts is what the arenas have taken from the system, in pieces of up to 2 MiB, whether or not it is in use. Each arena may
+/// exceed the limit by what it gives in small blocks after a refusal, about 1 MiB.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
@@ -71,7 +72,7 @@ impl Budget {
         }
     }
 
-    /// The most bytes that the arenas may take.
+    /// The most bytes that the arenas may take before they refuse.
     pub fn limit(&self) -> usize {
         self.limit
     }
@@ -86,7 +87,7 @@ impl Budget {
         self.peak.load(Ordering::Relaxed)
     }
 
-    /// From now on every allocation in one of the arenas is refused. Cannot be undone.
+    /// From now on allocations in the arenas are refused, small ones when each arena has given 1 MiB more. Cannot be undone.
     pub fn cancel(&self) {
         let arenas = self.arenas.lock();
         // With the lock held: an arena that is opened meanwhile either is in the list, or sees it.

@@ -1,24 +1,21 @@
 //! Interrupts of devices, as events that tasks wait for.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 use interrupts::{EoiBehaviour, SavedRegisters};
 use wait_queue::WaitQueue;
 
 /// How many devices there can be.
 const DEVICES: usize = 8;
 
-/// Which interrupt came, and who waits for it. Never given back: neither are devices.
+/// An interrupt, and who waits for it. Never given back: neither are devices.
 pub(crate) struct Event {
     /// The vector; zero if nobody uses this.
     vector: AtomicU8,
-    /// How often it came.
-    pub(crate) count: AtomicU64,
     pub(crate) waiters: WaitQueue,
 }
 
 static EVENTS: [Event; DEVICES] =
-    [const { Event { vector: AtomicU8::new(0), count: AtomicU64::new(0), waiters: WaitQueue::new() } };
-        DEVICES];
+    [const { Event { vector: AtomicU8::new(0), waiters: WaitQueue::new() } }; DEVICES];
 
 /// Taken, and has no vector yet.
 const RESERVED: u8 = 1;
@@ -26,7 +23,6 @@ const RESERVED: u8 = 1;
 fn handle(registers: &mut SavedRegisters) -> EoiBehaviour {
     for event in &EVENTS {
         if u64::from(event.vector.load(Ordering::Acquire)) == registers.vector {
-            event.count.fetch_add(1, Ordering::Release);
             event.waiters.notify_all();
         }
     }

@@ -5,7 +5,8 @@
 //!
 //! # Features
 //! WebAssembly 2.0: 1.0 with multi-value, sign extension, saturating conversions, bulk memory, reference types and vectors; threads; and
-//! the exceptions and tail calls of 3.0 ([`FEATURES`]). The validator refuses everything else, so the translator meets only what it knows.
+//! the exceptions, also as they were before, and the tail calls of 3.0 ([`FEATURES`]). The validator refuses everything else, so the
+//! translator meets only what it knows.
 //!
 //! # How a module goes through
 //! 1. [`Compiler::translate`] reads the module, validates all but the function bodies, and yields a [`ModuleTranslation`]: the
@@ -27,7 +28,8 @@
 //!   gigabytes is refused; `function/complexity.rs` says where the limits are and how far real programs are from them.
 //! * At most 50,000 different function types, 2 GiB of code, and 2 GiB of data segments.
 //!
-//! Where memory is lacking, an allocation panics, and nothing is left but what the caller owns: no drop panics, nothing aborts.
+//! Where memory is lacking, an allocation panics, and nothing is left but what the caller owns: no drop panics, nothing aborts. That holds
+//! if it is a large block that is refused, for a vector or a hash table; the standard library's trees need each of their nodes.
 //!
 //! # Determinism
 //! Code depends on the module and the settings alone. Hash tables, whose order may differ from run to run, are looked up in and
@@ -36,7 +38,7 @@
 //! # Invariants of the generated code
 //! * Every function and trampoline keeps a frame pointer and has call frame information.
 //! * Every instruction that may fault is in the trap table; nothing else may fault.
-//! * Every call inside of a `try_table` is in the handler table, with its landing pads.
+//! * Every call inside of a `try_table` or `try` that has a clause for what it may throw is in the handler table, with its landing pads.
 //! * No relocation is left, and nothing outside of the code is reached but through the `VMContext`.
 //! * A memory's base never changes, so its load can be hoisted; the length is read when it is needed.
 

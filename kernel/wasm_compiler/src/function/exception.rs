@@ -157,8 +157,9 @@ impl FunctionTranslator<'_, '_> {
 
     /// Calls, and returns the results. An exception that comes out of the call goes to the clauses around it.
     pub(super) fn emit_call(&mut self, callee: Callee, arguments: &[Value]) -> Vec<Value> {
-        let items = self.handlers();
-        if items.len() == 1 {
+        let items = if self.exceptions.clauses.is_empty() { Vec::new() } else { self.handlers() };
+        // The context alone: an exception goes on to the caller.
+        if items.len() <= 1 {
             let call = match callee {
                 Callee::Direct(function) => self.builder.ins().call(function, arguments),
                 Callee::Indirect(signature, code) => {
