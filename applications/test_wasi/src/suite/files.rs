@@ -165,6 +165,9 @@ pub fn appending(ground: &Ground) {
 pub fn times(ground: &Ground) {
     let guest = &mut Guest::on(ground);
     guest.make("f", b"");
+    // Also where there is nothing to be set there must be something.
+    guest.put(0x100, b"nothing");
+    assert_eq!(guest.call("path_filestat_set_times", &[DIR, 0, 0x100, 7, 0, 0, 0]), NOENT);
     let fd = guest.open(DIR, "f", 0, ALL, 0).unwrap();
     let times = |guest: &mut Guest| {
         guest.ok("fd_filestat_get", &[fd, i64::from(BUFFER)]);

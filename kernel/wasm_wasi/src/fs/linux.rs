@@ -141,6 +141,8 @@ impl Dir for HostDir {
     }
 
     fn set_times_of_entry(&self, name: &str, times: SetTimes) -> Result<(), Errno> {
+        // If neither is to be set, Linux does not even look whether there is such an entry.
+        self.raw_stat(name)?;
         Ok(rustix::fs::utimensat(&self.0, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
