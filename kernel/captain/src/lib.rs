@@ -69,12 +69,13 @@ pub fn init(boot_stack: Range<usize>) -> Result<Infallible, String> {
     if let Err(reason) = rtc::init() {
         log::warn!("the wall clock: {reason}");
     }
+    // Before anything asks which vector instructions there are: the answer is kept.
+    context_switch::init_cpu();
     random::init();
     boot_secret::init();
     fs_node::set_clock(time::now::<time::WallTime>);
     phases::end_of("ACPI, clocks, random");
 
-    context_switch::init_cpu();
     interrupts::init().map_err(failed("interrupts"))?;
     apic::init().map_err(failed("interrupt controllers"))?;
     // SAFETY: this is the stack that runs here, and it is mapped for ever.

@@ -1,7 +1,7 @@
 //! Where seeds come from.
 
+use chacha20::ChaCha20Rng;
 use core::arch::x86_64::{__cpuid, __cpuid_count, _rdrand64_step, _rdseed64_step, _rdtsc, CpuidResult};
-use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 /// What a seed was made from.

@@ -13,8 +13,8 @@
 //! - The generator is locked for at most 1 KiB of output at a time. It is not to be used in interrupt handlers.
 #![cfg_attr(not(test), no_std)]
 
+use chacha20::ChaCha20Rng;
 use core::convert::Infallible;
-use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng, TryCryptoRng, TryRng};
 use sync_preemption::PreemptionSafeMutex;
 

@@ -200,7 +200,14 @@ impl MonotonicClock {
         let Some(source) = self.current.get() else { return Instant::ZERO };
         let nanos = (source.now)().as_nanos().wrapping_add(source.shift);
         // CPUs' counters may differ by a little, and a source may have been replaced between the two reads above.
-        Instant::from_nanos(nanos.max(self.latest.fetch_max(nanos, Ordering::AcqRel)))
+        let mut latest = self.latest.load(Ordering::Acquire);
+        while latest < nanos {
+            match self.latest.compare_exchange_weak(latest, nanos, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Instant::from_nanos(nanos),
+                Err(newer) => latest = newer,
+            }
+        }
+        Instant::from_nanos(latest)
     }
 }
 

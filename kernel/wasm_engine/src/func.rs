@@ -499,6 +499,19 @@ impl<T: 'static> Caller<'_, T> {
         unsafe { crate::instance::indexed_export(self.store.0.opaque(), self.instance, export) }
     }
 
+    /// All bytes of the memory that the calling instance exports as `memory`, and the store's data; no bytes if there is no such export, it is
+    /// shared, or the host called.
+    ///
+    /// As [`get_export`](Self::get_export) and then [`Memory::data_and_store_mut`](crate::Memory::data_and_store_mut), in a few
+    /// instructions: for host functions that do little. Wasmtime does not have it.
+    #[inline]
+    pub fn memory_and_data_mut(&mut self) -> (Option<&mut [u8]>, &mut T) {
+        // SAFETY: the instance that calls exists. Its bytes are accessible as long as the store exists, which is borrowed, so nobody else uses
+        // them. The store's data is not in the memory.
+        let bytes = unsafe { self.instance.exported_memory().map(|bytes| &mut *bytes) };
+        (bytes, self.store.data_mut())
+    }
+
     /// The store's data.
     pub fn data(&self) -> &T {
         self.store.data()

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use wasm_artifact::module::{EntityType, Export};
 use wasm_artifact::vmctx::{VMArrayCallFunction, VMOffsets, VMWasmCode};
-use wasm_artifact::{Artifact, DefinedFuncIndex, EntityIndex, Trust, TypeIndex};
+use wasm_artifact::{Artifact, DefinedFuncIndex, EntityIndex, MemoryIndex, Trust, TypeIndex};
 use wasm_unwind::LoadedCode;
 
 /// What names a file: a path on Linux, its text in the kernel.
@@ -38,8 +38,8 @@ struct Inner {
     trampolines: Vec<(u32, *const VMWasmCode)>,
     /// Indices of exports, sorted by name.
     exports_by_name: Vec<u32>,
-    /// The index of the export `memory`, which host functions look up at each call.
-    memory_export: Option<u32>,
+    /// The export `memory`, which host functions look up at each call.
+    exported_memory: Option<MemoryIndex>,
     code: LoadedCode,
 }
 
@@ -138,10 +138,14 @@ impl Module {
         let mut exports_by_name = reserved(declared.exports.len())?;
         exports_by_name.extend(0..declared.exports.len() as u32);
         exports_by_name.sort_unstable_by_key(|index| &declared.exports[*index as usize].name);
-        let memory_export = declared.exports.iter().position(|export| export.name == MEMORY);
+        let exported_memory = declared.exports.iter().find(|export| export.name == MEMORY);
+        let exported_memory = exported_memory.and_then(|export| match export.entity {
+            EntityIndex::Memory(index) => Some(index),
+            _ => None,
+        });
         Ok(Module(try_arc(Inner {
             engine: engine.clone(),
-            memory_export: memory_export.map(|index| index as u32),
+            exported_memory,
             declared,
             offsets,
             types,
@@ -225,11 +229,13 @@ impl Module {
         core::ptr::eq(export.module.as_ptr(), Arc::as_ptr(&self.0)).then_some(export.entity)
     }
 
+    /// The memory that it exports as `memory`.
+    pub(crate) fn exported_memory(&self) -> Option<MemoryIndex> {
+        self.0.exported_memory
+    }
+
     pub(crate) fn find_export(&self, name: &str) -> Option<&Export> {
         let exports = &self.declared().exports;
-        if name == MEMORY {
-            return self.0.memory_export.map(|index| &exports[index as usize]);
-        }
         let sorted = &self.0.exports_by_name;
         let at = sorted.binary_search_by(|index| exports[*index as usize].name.as_str().cmp(name)).ok()?;
         Some(&exports[sorted[at] as usize])

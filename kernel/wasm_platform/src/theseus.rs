@@ -469,6 +469,7 @@ pub fn kill_pending() -> bool {
 }
 
 /// Nanoseconds of a clock that never goes back.
+#[inline]
 pub fn monotonic_nanos() -> u64 {
     time::Instant::now().as_nanos()
 }

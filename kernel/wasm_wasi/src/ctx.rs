@@ -2,6 +2,7 @@
 
 use crate::clocks::{HostMonotonicClock, HostWallClock, System};
 use crate::fs::{DirHandle, KernelDir};
+use crate::random::GuestRandom;
 use crate::stdio::{Nothing, StdinStream, StdoutStream, inherited};
 use crate::table::{Descriptor, Kind, Table};
 use crate::types::{FdFlags, Rights};
@@ -79,7 +80,7 @@ impl WasiCtxBuilder {
             preopens: Vec::new(),
             wall_clock: Box::new(System),
             monotonic_clock: Box::new(System),
-            random: system_random(),
+            random: Box::new(GuestRandom::new()),
         }
     }
 
@@ -315,47 +316,6 @@ fn open_dir(path: &str) -> Result<DirHandle, String> {
 fn open_dir(path: &str) -> Result<DirHandle, String> {
     let dir = crate::fs::HostDir::open(path).map_err(|error| error.to_string())?;
     Ok(Arc::new(dir))
-}
-
-#[cfg(target_os = "theseus")]
-fn system_random() -> Box<dyn Rng + Send> {
-    Box::new(random::KernelRng)
-}
-
-/// The operating system's random numbers.
-#[cfg(target_os = "linux")]
-fn system_random() -> Box<dyn Rng + Send> {
-    struct Host;
-
-    impl rand_core::TryRng for Host {
-        type Error = core::convert::Infallible;
-
-        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-            let mut bytes = [0; 4];
-            self.try_fill_bytes(&mut bytes)?;
-            Ok(u32::from_le_bytes(bytes))
-        }
-
-        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-            let mut bytes = [0; 8];
-            self.try_fill_bytes(&mut bytes)?;
-            Ok(u64::from_le_bytes(bytes))
-        }
-
-        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
-            let mut done = 0;
-            while done < bytes.len() {
-                match rustix::rand::getrandom(&mut bytes[done..], rustix::rand::GetRandomFlags::empty()) {
-                    Ok(count) => done += count,
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(error) => panic!("the operating system has no random numbers: {error}"),
-                }
-            }
-            Ok(())
-        }
-    }
-
-    Box::new(Host)
 }
 
 /// What the functions of preview 1 know of a guest. It belongs into the data of the guest's store.

@@ -209,6 +209,7 @@ impl Guest<'_> {
     }
 
     /// As [`fill`](Self::fill), for one range, which was checked.
+    #[inline]
     pub(crate) fn fill_range(
         &mut self,
         range: Range<usize>,
@@ -216,25 +217,7 @@ impl Guest<'_> {
     ) -> Result<usize, Errno> {
         match self {
             Guest::Own(bytes) => read(&mut bytes[range]),
-            Guest::Shared(bytes) => {
-                let mut buffer = buffer(range.len())?;
-                let mut done = 0;
-                for piece in bytes[range].chunks(SHARED_PIECE) {
-                    let part = &mut buffer[..piece.len()];
-                    let count = match read(part) {
-                        Ok(count) => count.min(part.len()),
-                        Err(error) if done == 0 => return Err(error),
-                        // The bytes so far are here; it will be told with the next call.
-                        Err(_) => break,
-                    };
-                    store(&part[..count], piece);
-                    done += count;
-                    if count < part.len() {
-                        break;
-                    }
-                }
-                Ok(done)
-            }
+            Guest::Shared(bytes) => fill_shared(&bytes[range], read),
         }
     }
 
@@ -269,6 +252,31 @@ impl Guest<'_> {
             }
         })
     }
+}
+
+/// Has `read` fill bytes of a shared memory.
+#[cold]
+fn fill_shared(
+    bytes: &[UnsafeCell<u8>],
+    read: &mut impl FnMut(&mut [u8]) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    let mut buffer = buffer(bytes.len())?;
+    let mut done = 0;
+    for piece in bytes.chunks(SHARED_PIECE) {
+        let part = &mut buffer[..piece.len()];
+        let count = match read(part) {
+            Ok(count) => count.min(part.len()),
+            Err(error) if done == 0 => return Err(error),
+            // The bytes so far are here; it will be told with the next call.
+            Err(_) => break,
+        };
+        store(&part[..count], piece);
+        done += count;
+        if count < part.len() {
+            break;
+        }
+    }
+    Ok(done)
 }
 
 /// A buffer for at most `len` bytes of a shared memory.

@@ -40,6 +40,7 @@ mod guest;
 mod linker;
 pub mod pipe;
 mod program;
+mod random;
 mod stdio;
 mod table;
 mod types;

@@ -1,8 +1,9 @@
 //! [`add_to_linker_sync`] and [`p0::add_to_linker_sync`].
 
+use crate::calls::RANDOM_PIECE;
 use crate::guest::Guest;
 use crate::{Failure, Stop, WasiP1Ctx};
-use wasm_engine::{AsContextMut, Caller, Extern, Linker, Result};
+use wasm_engine::{Caller, Extern, Linker, Result};
 
 /// The name of the module that guests import the functions from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
@@ -59,47 +60,7 @@ pub(crate) struct Call<'a> {
 /// What comes of it.
 pub(crate) type Outcome = Result<(), Failure>;
 
-/// Those that are done at once, and never look whether the guest's time is over: its end is seen as soon as they return.
-const BRIEF: &[&str] = &[
-    "args_sizes_get",
-    "environ_sizes_get",
-    "clock_res_get",
-    "clock_time_get",
-    "fd_advise",
-    "fd_close",
-    "fd_fdstat_get",
-    "fd_fdstat_set_flags",
-    "fd_fdstat_set_rights",
-    "fd_filestat_get",
-    "fd_prestat_get",
-    "fd_prestat_dir_name",
-    "fd_renumber",
-    "fd_seek",
-    "fd_tell",
-    "proc_raise",
-];
-
-/// Whether a function is one of these.
-const fn is_brief(function: &str) -> bool {
-    let mut index = 0;
-    while index < BRIEF.len() {
-        if is_same(BRIEF[index].as_bytes(), function.as_bytes()) {
-            return true;
-        }
-        index += 1;
-    }
-    false
-}
-
-const fn is_same(a: &[u8], b: &[u8]) -> bool {
-    let mut index = 0;
-    while index < a.len() && index < b.len() && a[index] == b[index] {
-        index += 1;
-    }
-    index == a.len() && index == b.len()
-}
-
-/// Calls a function, which may take time: with the memory that the guest exports as `memory`, if there is one; without, each pointer is
+/// Calls a function with the memory that the guest exports as `memory`, if there is one; without, each pointer is
 /// [`Errno::Fault`](crate::Errno::Fault).
 fn enter<T: 'static>(
     caller: &mut Caller<'_, T>,
@@ -114,27 +75,55 @@ fn enter<T: 'static>(
         wasm_platform::monotonic_nanos().saturating_add(left)
     });
     let stop = Stop { deadline };
-    let shared;
-    let (guest, data) = match caller.get_export("memory") {
-        Some(Extern::Memory(memory)) => {
-            let (bytes, data) = memory.data_and_store_mut(caller.as_context_mut());
-            (Guest::Own(bytes), data)
+    let outcome = match caller.memory_and_data_mut() {
+        (Some(bytes), data) => {
+            function(&mut Call { ctx: get(data), guest: Guest::Own(bytes), stop, edition })
         }
-        Some(Extern::SharedMemory(memory)) => {
-            shared = memory;
-            (Guest::Shared(shared.data()), caller.data_mut())
-        }
-        _ => (Guest::Own(&mut []), caller.data_mut()),
+        (None, _) => without_own_memory(caller, get, stop, edition, function),
     };
-    match function(&mut Call { ctx: get(data), guest, stop, edition }) {
+    match outcome {
         Ok(()) => Ok(0),
         Err(Failure::Errno(errno)) => Ok(errno as i32),
         Err(Failure::End(error)) => Err(error),
     }
 }
 
+/// As [`enter`], for a guest whose memory is shared, or that exports none.
+#[cold]
+fn without_own_memory<T: 'static>(
+    caller: &mut Caller<'_, T>,
+    get: impl Fn(&mut T) -> &mut WasiP1Ctx,
+    stop: Stop,
+    edition: Edition,
+    function: impl FnOnce(&mut Call<'_>) -> Outcome,
+) -> Outcome {
+    let memory = match caller.get_export("memory") {
+        Some(Extern::SharedMemory(memory)) => Some(memory),
+        _ => None,
+    };
+    let guest = match &memory {
+        Some(memory) => Guest::Shared(memory.data()),
+        None => Guest::Own(&mut []),
+    };
+    function(&mut Call { ctx: get(caller.data_mut()), guest, stop, edition })
+}
+
+/// Whether a function may take time: those that are `brief` are done at once, and never look whether the guest's time is over, for its end is
+/// seen as soon as they return.
+macro_rules! takes_time {
+    () => {
+        true
+    };
+    (brief) => {
+        false
+    };
+    (brief if $condition:expr) => {
+        !$condition
+    };
+}
+
 macro_rules! functions {
-    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {
+    ($($name:ident($($arg:ident: $ty:ty),*) $($brief:ident $(if $condition:expr)?)?;)*) => {
         /// The functions that there are.
         pub const FUNCTIONS: &[&str] = &["proc_exit", $(stringify!($name)),*];
 
@@ -163,8 +152,8 @@ macro_rules! functions {
                         edition.module(),
                         stringify!($name),
                         move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32> {
-                            const TAKES_TIME: bool = !is_brief(stringify!($name));
-                            enter(&mut caller, get, edition, TAKES_TIME, |call| call.$name($($arg),*))
+                            let takes_time = takes_time!($($brief $(if $condition)?)?);
+                            enter(&mut caller, get, edition, takes_time, move |call| call.$name($($arg),*))
                         },
                     )?;
                 }
@@ -176,31 +165,31 @@ macro_rules! functions {
 
 functions! {
     args_get(pointers: u32, strings: u32);
-    args_sizes_get(count: u32, size: u32);
+    args_sizes_get(count: u32, size: u32) brief;
     environ_get(pointers: u32, strings: u32);
-    environ_sizes_get(count: u32, size: u32);
-    clock_res_get(clock: u32, result: u32);
-    clock_time_get(clock: u32, precision: u64, result: u32);
-    fd_advise(fd: u32, offset: u64, len: u64, advice: u32);
+    environ_sizes_get(count: u32, size: u32) brief;
+    clock_res_get(clock: u32, result: u32) brief;
+    clock_time_get(clock: u32, precision: u64, result: u32) brief;
+    fd_advise(fd: u32, offset: u64, len: u64, advice: u32) brief;
     fd_allocate(fd: u32, offset: u64, len: u64);
-    fd_close(fd: u32);
+    fd_close(fd: u32) brief;
     fd_datasync(fd: u32);
-    fd_fdstat_get(fd: u32, result: u32);
-    fd_fdstat_set_flags(fd: u32, flags: u32);
-    fd_fdstat_set_rights(fd: u32, base: u64, inheriting: u64);
-    fd_filestat_get(fd: u32, result: u32);
+    fd_fdstat_get(fd: u32, result: u32) brief;
+    fd_fdstat_set_flags(fd: u32, flags: u32) brief;
+    fd_fdstat_set_rights(fd: u32, base: u64, inheriting: u64) brief;
+    fd_filestat_get(fd: u32, result: u32) brief;
     fd_filestat_set_size(fd: u32, size: u64);
     fd_filestat_set_times(fd: u32, accessed: u64, modified: u64, flags: u32);
     fd_pread(fd: u32, array: u32, count: u32, offset: u64, result: u32);
-    fd_prestat_get(fd: u32, result: u32);
-    fd_prestat_dir_name(fd: u32, path: u32, len: u32);
+    fd_prestat_get(fd: u32, result: u32) brief;
+    fd_prestat_dir_name(fd: u32, path: u32, len: u32) brief;
     fd_pwrite(fd: u32, array: u32, count: u32, offset: u64, result: u32);
     fd_read(fd: u32, array: u32, count: u32, result: u32);
     fd_readdir(fd: u32, buffer: u32, len: u32, cookie: u64, result: u32);
-    fd_renumber(from: u32, to: u32);
-    fd_seek(fd: u32, offset: i64, whence: u32, result: u32);
+    fd_renumber(from: u32, to: u32) brief;
+    fd_seek(fd: u32, offset: i64, whence: u32, result: u32) brief;
     fd_sync(fd: u32);
-    fd_tell(fd: u32, result: u32);
+    fd_tell(fd: u32, result: u32) brief;
     fd_write(fd: u32, array: u32, count: u32, result: u32);
     path_create_directory(fd: u32, path: u32, len: u32);
     path_filestat_get(fd: u32, lookup: u32, path: u32, len: u32, result: u32);
@@ -219,8 +208,8 @@ functions! {
     path_symlink(target: u32, target_len: u32, fd: u32, path: u32, len: u32);
     path_unlink_file(fd: u32, path: u32, len: u32);
     poll_oneoff(subscriptions: u32, events: u32, count: u32, result: u32);
-    proc_raise(signal: u32);
-    random_get(buffer: u32, len: u32);
+    proc_raise(signal: u32) brief;
+    random_get(buffer: u32, len: u32) brief if len as usize <= RANDOM_PIECE;
     sched_yield();
     sock_accept(fd: u32, flags: u32, result: u32);
     sock_recv(fd: u32, array: u32, count: u32, flags: u32, result: u32, result_flags: u32);

@@ -9,6 +9,7 @@ use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
 use wasm_artifact::module::{ConstExpr, ElemItems, ElemMode};
 use wasm_artifact::vmctx::*;
 use wasm_artifact::*;
@@ -22,6 +23,8 @@ pub(crate) struct InstanceInner {
     module: Option<Module>,
     /// All memories, imported ones first.
     memories: Vec<NonNull<MemoryInst>>,
+    /// That of them which the instance exports as `memory`, unless it is shared: what host functions use.
+    exported_memory: Option<NonNull<VMMemoryDefinition>>,
     /// All tables, imported ones first.
     tables: Vec<NonNull<TableInst>>,
     own_memories: Vec<Box<MemoryInst>>,
@@ -87,6 +90,7 @@ impl InstanceBox {
                 store,
                 module,
                 memories: Vec::new(),
+                exported_memory: None,
                 tables: Vec::new(),
                 own_memories: Vec::new(),
                 own_tables: Vec::new(),
@@ -166,6 +170,10 @@ impl InstanceBox {
             }
             this.make_func_refs(module);
             this.make_memories(inner, module, &*store)?;
+            if let Some(index) = module.exported_memory() {
+                let memory = inner.memories[index.index()].as_ref();
+                inner.exported_memory = memory.as_shared().is_none().then_some(memory.definition());
+            }
             for (index, global) in (0..).zip(&declared.globals) {
                 let value = this.evaluate(&global.init);
                 this.field::<ValRaw>(offsets.global(DefinedGlobalIndex(index))).write(value);
@@ -235,6 +243,15 @@ impl InstancePtr {
     unsafe fn expect_module<'a>(self) -> &'a Module {
         // SAFETY: by the caller, the instance exists.
         unsafe { self.module() }.expect("only the host's instance has no module")
+    }
+
+    /// The bytes of the memory that it exports as `memory`, if there is one that is not shared.
+    #[inline]
+    pub(crate) unsafe fn exported_memory(self) -> Option<*mut [u8]> {
+        // SAFETY: by the caller, the instance exists, and instances keep their memories alive.
+        let memory = unsafe { self.inner().exported_memory?.as_ref() };
+        let len = memory.current_length.load(Ordering::Relaxed);
+        Some(core::ptr::slice_from_raw_parts_mut(memory.base, len))
     }
 
     pub(crate) unsafe fn memory(self, index: MemoryIndex) -> NonNull<MemoryInst> {

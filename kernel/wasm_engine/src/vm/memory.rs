@@ -96,10 +96,8 @@ impl MemoryInst {
 
     /// Address of the first byte.
     pub(crate) fn base(&self) -> *mut u8 {
-        match &self.space {
-            Space::Own { space, .. } => space.as_ptr(),
-            Space::Shared(shared) => shared.base(),
-        }
+        // SAFETY: valid as long as the memory exists; the address never changes.
+        unsafe { (*self.definition.as_ptr()).base }
     }
 
     /// Number of accessible bytes.

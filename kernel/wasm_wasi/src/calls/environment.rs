@@ -9,7 +9,7 @@ const REALTIME: u32 = 0;
 const MONOTONIC: u32 = 1;
 
 /// How many bytes of random numbers are made between two looks whether to go on.
-const RANDOM_PIECE: usize = 64 << 10;
+pub(crate) const RANDOM_PIECE: usize = 64 << 10;
 
 /// The largest signal number of the specification.
 const LAST_SIGNAL: u32 = 30;
@@ -80,22 +80,21 @@ impl Call<'_> {
     }
 
     pub(crate) fn random_get(&mut self, buffer: u32, len: u32) -> Outcome {
-        let range = self.guest.range(buffer, u64::from(len))?;
+        let mut range = self.guest.range(buffer, u64::from(len))?;
         let random = &mut self.ctx.random;
         let mut fill = |bytes: &mut [u8]| {
             random.fill_bytes(bytes);
             Ok(bytes.len())
         };
-        let mut at = range.start;
-        while at < range.end {
-            if at > range.start {
-                self.stop.look()?;
+        loop {
+            let rest = range.start.saturating_add(RANDOM_PIECE).min(range.end)..range.end;
+            self.guest.fill_range(range.start..rest.start, &mut fill)?;
+            if rest.is_empty() {
+                return Ok(());
             }
-            let piece = at..range.end.min(at + RANDOM_PIECE);
-            at = piece.end;
-            self.guest.fill_range(piece, &mut fill)?;
+            range = rest;
+            self.stop.look()?;
         }
-        Ok(())
     }
 
     pub(crate) fn sched_yield(&mut self) -> Outcome {

@@ -6,6 +6,8 @@ mod path;
 mod poll;
 mod socket;
 
+pub(crate) use environment::RANDOM_PIECE;
+
 use crate::Errno;
 use crate::fs::{SetTimes, wall_clock_nanos};
 use crate::types::FstFlags;
