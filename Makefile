@@ -173,13 +173,15 @@ test-iso: iso ## the ISO reaches the prompt, under BIOS and UEFI
 # The largest programs, and what the host makes of them, in /files.
 COMPILE_ARCHIVE = $(OUT)/compile.cpio
 LARGE_GUESTS    = zstd sqlite3 qjs
+BENCH_GUESTS    = bench_lua
 
 compile-archive: image
 	@mkdir -p $(OUT)/compile
 	@for guest in $(LARGE_GUESTS); do $(TOOLS)/wasmc $(OUT)/programs/$$guest.wasm \
 		-o $(OUT)/compile/$$guest.cwasm --target x86_64-theseus --cpu x86-64-v3 --no-sign || exit 1; done
 	@$(IMAGE_BUILDER) -o $(COMPILE_ARCHIVE) $(foreach guest,$(LARGE_GUESTS),\
-		--extra $(OUT)/programs/$(guest).wasm=files/$(guest).wasm --extra $(OUT)/compile/$(guest).cwasm=files/$(guest).cwasm)
+		--extra $(OUT)/programs/$(guest).wasm=files/$(guest).wasm --extra $(OUT)/compile/$(guest).cwasm=files/$(guest).cwasm) \
+		$(foreach guest,$(BENCH_GUESTS),--extra $(OUT)/programs/$(guest).wasm=files/$(guest).wasm)
 
 test-compile: compile-archive ## the kernel compiles SQLite, QuickJS and zstd to the bytes that Linux makes of them, in QEMU
 	@tests/compile_modules "$(RUN_QEMU) --kernel $(NANO_CORE) --archive $(COMPILE_ARCHIVE)" $(LARGE_GUESTS)

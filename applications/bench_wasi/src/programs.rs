@@ -30,6 +30,32 @@ const RUNS: &[Run] = &[
         ],
         input: 0,
     },
+    Run {
+        what: "Lua: closures, tables, strings, numbers",
+        program: "bench_lua.wasm",
+        args: &[
+            "-e",
+            "local function fib(n) if n < 2 then return n end return fib(n - 1) + fib(n - 2) end
+             print(fib(25))
+             local words, seed = {}, 1
+             for i = 1, 30000 do
+                seed = (seed * 1103515245 + 12345) % 2147483648
+                words[i] = string.format('%05d:%x', seed % 20000, i)
+             end
+             table.sort(words)
+             local count, sum = {}, 0.0
+             for _, word in ipairs(words) do
+                local key = word:match('^(%d%d)')
+                count[key] = (count[key] or 0) + 1
+                sum = sum + math.sqrt(tonumber(word:sub(1, 5)))
+             end
+             for key = 0, 19 do io.write(string.format('%02d', key), ' ', count[string.format('%02d', key)], '\\n') end
+             print(string.format('%.3f', sum), #table.concat(words, ','))
+             local text = table.concat(words, ' '):gsub('%x+', function(hex) return #hex end):upper():rep(3)
+             print(#text, select(2, text:gsub('5:', '')))",
+        ],
+        input: 0,
+    },
     Run { what: "zstd: 4 MB compressed", program: "zstd.wasm", args: &["-3"], input: 4_000_000 },
 ];
 
