@@ -19,10 +19,10 @@ mod system;
 mod traps;
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use app_io::{eprintln, println};
-use task::ExitValue;
+use ktest_system::{start, value_of};
 
 /// Runs the benchmark, in a task of its own: an application's task has a stack smaller than what guests may use.
 pub fn main(args: Vec<String>) -> isize {
@@ -35,24 +35,13 @@ pub fn main(args: Vec<String>) -> isize {
         measure::count_nanoseconds();
     }
     let run = if has("parallel") { parallel } else { all };
-    let task = spawn::new_task_builder(move |()| run(), ()).name("bench_sandbox".to_string()).spawn();
-    let outcome = task.and_then(|task| task.join());
-    match outcome {
-        Ok(ExitValue::Completed(result)) => {
-            match result.downcast::<Result<(), String>>().map(|result| *result) {
-                Ok(Ok(())) => 0,
-                Ok(Err(reason)) => failed(&reason),
-                Err(_) => failed("the task returned something else"),
-            }
+    match value_of::<Result<(), String>>(&start("bench_sandbox", run)) {
+        Ok(()) => 0,
+        Err(reason) => {
+            eprintln!("bench_sandbox: {reason}");
+            1
         }
-        Ok(ExitValue::Killed(reason)) => failed(&reason.to_string()),
-        Err(reason) => failed(reason),
     }
-}
-
-fn failed(reason: &str) -> isize {
-    eprintln!("bench_sandbox: {reason}");
-    1
 }
 
 /// What one processor does.

@@ -13,10 +13,10 @@ mod programs;
 mod system;
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use app_io::eprintln;
-use task::ExitValue;
+use ktest_system::{start, value_of};
 
 /// Runs the benchmark, in a task of its own: an application's task has a stack smaller than what guests may use.
 pub fn main(args: Vec<String>) -> isize {
@@ -28,22 +28,11 @@ pub fn main(args: Vec<String>) -> isize {
             return 2;
         }
     };
-    let task = spawn::new_task_builder(move |()| run(), ()).name("bench_wasi".to_string()).spawn();
-    let outcome = task.and_then(|task| task.join());
-    match outcome {
-        Ok(ExitValue::Completed(result)) => {
-            match result.downcast::<Result<(), String>>().map(|result| *result) {
-                Ok(Ok(())) => 0,
-                Ok(Err(reason)) => failed(&reason),
-                Err(_) => failed("the task returned something else"),
-            }
+    match value_of::<Result<(), String>>(&start("bench_wasi", run)) {
+        Ok(()) => 0,
+        Err(reason) => {
+            eprintln!("bench_wasi: {reason}");
+            1
         }
-        Ok(ExitValue::Killed(reason)) => failed(&reason.to_string()),
-        Err(reason) => failed(reason),
     }
-}
-
-fn failed(reason: &str) -> isize {
-    eprintln!("bench_wasi: {reason}");
-    1
 }

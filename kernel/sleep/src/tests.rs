@@ -1,34 +1,10 @@
 //! Tests with threads in the place of tasks, and a thread in the place of the timer interrupt.
 
 use super::*;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::time as host;
-use time::{ClockSource, Monotonic, Period};
 
-struct HostClock;
-
-impl ClockSource for HostClock {
-    type ClockType = Monotonic;
-
-    fn now() -> Instant {
-        static START: std::sync::OnceLock<host::Instant> = std::sync::OnceLock::new();
-        Instant::from_nanos(START.get_or_init(host::Instant::now).elapsed().as_nanos() as u64)
-    }
-}
-
-/// Starts the clock and the thread that ticks every millisecond.
 fn start_ticking() {
-    static STARTED: Once = Once::new();
-    STARTED.call_once(|| {
-        time::register_clock_source::<HostClock>(Period::from_hertz(1_000_000_000));
-        std::thread::spawn(|| {
-            loop {
-                std::thread::sleep(Duration::from_millis(1));
-                unblock_sleeping_tasks();
-            }
-        });
-    });
+    host_clock::start_ticking(unblock_sleeping_tasks);
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);

@@ -250,33 +250,9 @@ fn empty_lines_and_ends_of_the_input_cannot_fill_the_memory() {
     assert_eq!(bench.line(), None);
 }
 
-/// A clock, and a thread that wakes whoever sleeps.
-fn start_ticking() {
-    use time::{ClockSource, Instant, Monotonic, Period};
-    struct HostClock;
-    impl ClockSource for HostClock {
-        type ClockType = Monotonic;
-
-        fn now() -> Instant {
-            static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-            Instant::from_nanos(START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64)
-        }
-    }
-    static STARTED: std::sync::Once = std::sync::Once::new();
-    STARTED.call_once(|| {
-        time::register_clock_source::<HostClock>(Period::from_hertz(1_000_000_000));
-        std::thread::spawn(|| {
-            loop {
-                std::thread::sleep(Duration::from_millis(1));
-                sleep::unblock_sleeping_tasks();
-            }
-        });
-    });
-}
-
 #[test]
 fn input_can_be_waited_for() {
-    start_ticking();
+    host_clock::start_ticking(sleep::unblock_sleeping_tasks);
     const LONG: Duration = Duration::from_secs(3600);
     const SHORT: Duration = Duration::from_millis(3);
     let bench = Bench::new();

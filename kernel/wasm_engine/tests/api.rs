@@ -165,6 +165,39 @@ fn the_caller_gives_access_to_its_exports() -> Result<()> {
     Ok(())
 }
 
+/// Of a module's own memory, an imported one (grown meanwhile by who made it), a shared one, none, another export of the name, and where the
+/// host calls.
+#[test]
+fn the_caller_gives_access_to_its_memory() -> Result<()> {
+    let engine = Engine::new(Config::new().shared_memory(true))?;
+    let mut store = Store::new(&engine, Vec::new());
+    let look = Func::wrap(&mut store, |mut caller: Caller<'_, Vec<_>>| {
+        let (bytes, seen) = caller.memory_and_data_mut();
+        seen.push(bytes.map(|bytes| {
+            bytes[0] += 1;
+            (bytes.len(), bytes[0])
+        }));
+    });
+    let mut run = |store: &mut Store<_>, import: Option<Extern>, text: &str| -> Result<Instance> {
+        let text =
+            format!(r#"(module (import "" "look" (func $look)) {text} (func (export "run") (call $look)))"#);
+        let imports: Vec<Extern> = [Some(look.into()), import].into_iter().flatten().collect();
+        let instance = Instance::new(&mut *store, &module(&engine, &text), &imports)?;
+        instance.get_typed_func::<(), ()>(&mut *store, "run")?.call(&mut *store, ())?;
+        Ok(instance)
+    };
+    let own = run(&mut store, None, r#"(memory (export "memory") 1) (data (i32.const 0) "a")"#)?;
+    let memory = own.get_memory(&mut store, "memory").unwrap();
+    memory.grow(&mut store, 2)?;
+    run(&mut store, Some(memory.into()), r#"(import "" "m" (memory 1)) (export "memory" (memory 0))"#)?;
+    run(&mut store, None, r#"(memory (export "memory") 1 1 shared)"#)?;
+    run(&mut store, None, r#"(memory (export "m") 1)"#)?;
+    run(&mut store, None, r#"(memory 1) (global (export "memory") i32 (i32.const 0))"#)?;
+    look.call(&mut store, &[], &mut [])?;
+    assert_eq!(store.into_data(), [Some((1 << 16, b'b')), Some((3 << 16, b'c')), None, None, None, None]);
+    Ok(())
+}
+
 #[test]
 fn what_a_linker_lacks_or_has_twice_is_said() -> Result<()> {
     let engine = Engine::default();
