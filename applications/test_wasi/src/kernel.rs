@@ -368,7 +368,7 @@ fn random_calls() {
 
 /// Calls so many random sequences.
 pub fn fuzz(seed: u64, rounds: usize) {
-    ktest_system::leaves_nothing(|| fuzz::run(seed, rounds, || alloc::vec![fuzz::Arena::tree()]));
+    ktest_system::leaves_nothing(|| fuzz::run(seed, rounds, |sequence| _ = sequence(&[fuzz::Arena::tree()])));
 }
 
 fn no_leak() {

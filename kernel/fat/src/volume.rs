@@ -332,21 +332,27 @@ impl Volume {
         self.store(number)
     }
 
-    /// Frees what was removed and nobody holds any more, and forgets everything else that nobody holds.
+    /// Frees what was removed and nobody holds any more, and forgets everything else that nobody holds: the directories, too, that only what was
+    /// in them has held.
     fn forget_unheld(&mut self) -> Result<(), IoError> {
         let unheld = |(&number, node): (&u64, &Node)| (node.held.strong_count() == 0).then_some(number);
-        let numbers: Vec<u64> = self.nodes.iter().filter_map(unheld).collect();
         let mut result = Ok(());
-        for number in numbers {
-            let filled = self.fill_rest(number);
-            let Some(mut node) = self.nodes.remove(&number) else { continue };
-            if node.removed {
-                // If the chain is damaged, the rest of it stays used.
-                result = result.and(node.chain.cut(&mut self.table, &mut self.cache, 0));
-            } else if filled.is_err() {
-                // The zeroes could not be written: tried again next time.
-                self.nodes.insert(number, node);
-                result = result.and(filled);
+        while result.is_ok() {
+            let numbers: Vec<u64> = self.nodes.iter().filter_map(unheld).collect();
+            if numbers.is_empty() {
+                break;
+            }
+            for number in numbers {
+                let filled = self.fill_rest(number);
+                let Some(mut node) = self.nodes.remove(&number) else { continue };
+                if node.removed {
+                    // If the chain is damaged, the rest of it stays used.
+                    result = result.and(node.chain.cut(&mut self.table, &mut self.cache, 0));
+                } else if filled.is_err() {
+                    // The zeroes could not be written: tried again next time.
+                    self.nodes.insert(number, node);
+                    result = result.and(filled);
+                }
             }
         }
         result

@@ -124,6 +124,15 @@ pub trait File: FsNode + ByteReader + ByteWriter + KnownLength {
         Ok(())
     }
 
+    /// Makes room for the first of `length` bytes at `offset`, for as many as takes no long time. Returns for how many, which is all where
+    /// [`make_room`](Self::make_room) takes no time, and at least one if `length` is not zero.
+    ///
+    /// # Errors
+    /// As [`make_room`](Self::make_room), of all the bytes if they are beyond what a file can have.
+    fn make_some_room(&mut self, offset: usize, length: usize) -> Result<usize, IoError> {
+        self.make_room(offset, length).map(|()| length)
+    }
+
     /// Makes the file exactly `length` bytes long, by cutting it off or by adding zeroes.
     ///
     /// # Errors

@@ -203,7 +203,7 @@ impl<P: Pages> Growing<P> {
 
     /// Makes sure that there is memory for `count` bytes at `offset`, which is not zero; see [`fs_node::File::make_room`].
     pub fn make_room(&mut self, offset: usize, count: usize) -> Result<(), IoError> {
-        let end = offset.checked_add(count).filter(|end| *end <= MOST).ok_or(IoError::InvalidInput)?;
+        let end = end_of(offset, count)?;
         let capacity = self.capacity();
         if end <= capacity {
             return Ok(());
@@ -240,6 +240,14 @@ impl<P: Pages> Growing<P> {
 
 /// The most bytes that a sequence can have.
 const MOST: usize = isize::MAX as usize - PIECE;
+
+/// The end of `count` bytes at `offset`.
+///
+/// # Errors
+/// [`IoError::InvalidInput`] if no sequence is so long.
+pub fn end_of(offset: usize, count: usize) -> Result<usize, IoError> {
+    offset.checked_add(count).filter(|end| *end <= MOST).ok_or(IoError::InvalidInput)
+}
 
 #[cfg(test)]
 mod tests {

@@ -33,6 +33,9 @@ pub use link::SymbolicLink;
 use pages::{Backing, FixedContent};
 use spin::Mutex;
 
+/// How many bytes room is made for at once if that may be interrupted.
+const ROOM_AT_ONCE: usize = 4 << 20;
+
 /// Whether there is memory for another file or directory, beyond what is left to others. Whoever makes one because a program asked for it asks
 /// first.
 pub fn has_room() -> bool {
@@ -237,6 +240,12 @@ impl File for MemFile {
             Content::Growing(_) => Ok(()),
             Content::Fixed(_) => Err(IoError::ReadOnly),
         }
+    }
+
+    fn make_some_room(&mut self, offset: usize, length: usize) -> Result<usize, IoError> {
+        growing::end_of(offset, length)?;
+        let some = length.min(ROOM_AT_ONCE);
+        self.make_room(offset, some).map(|()| some)
     }
 
     fn truncate_some(&mut self, length: usize) -> Result<bool, IoError> {

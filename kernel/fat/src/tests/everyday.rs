@@ -104,6 +104,28 @@ fn a_removed_file_stays_as_long_as_somebody_holds_it() {
     assert_eq!(fsck(&disk.bytes()), [""; 0]);
 }
 
+/// Each is held by what is in it until that is forgotten.
+#[test]
+fn removed_directories_go_with_what_was_in_them() {
+    for (kind, len, sectors_per_cluster) in KINDS {
+        let disk = Disk::new(image(kind, len, sectors_per_cluster));
+        let files = disk.mount().unwrap();
+        for path in ["a", "a/b", "a/b/c"] {
+            create(files.root(), path, NewNode::Directory).unwrap();
+        }
+        let held = make_file(files.root(), "a/b/c/f", b"held").unwrap();
+        for path in ["a/b/c/f", "a/b/c", "a/b", "a"] {
+            remove(files.root(), path).unwrap();
+        }
+        files.sync().unwrap();
+        drop(held);
+        assert!(files.is_dirty());
+        files.sync().unwrap();
+        assert!(!files.is_dirty());
+        assert_eq!(fsck(&disk.bytes()), [""; 0]);
+    }
+}
+
 #[test]
 fn files_become_longer_and_shorter() {
     let disk = Disk::new(image("32", 40 << 20, "1"));

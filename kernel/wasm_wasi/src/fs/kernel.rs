@@ -3,9 +3,7 @@
 //! The directory `/namespaces`, where the kernel's own code lies, is no guest's: whoever can put a file there has code run as the kernel.
 //! It is as if it was not there, even if a guest was given the root.
 
-use super::{
-    Dir, DirEntry, DirHandle, ENTRIES_PIECE, File, FileHandle, Found, How, Look, ROOM_PIECE, SetTimes,
-};
+use super::{Dir, DirEntry, DirHandle, ENTRIES_PIECE, File, FileHandle, Found, How, Look, SetTimes};
 use crate::types::{FileStat, FileType};
 use crate::{Errno, Failure};
 use alloc::string::ToString;
@@ -299,9 +297,7 @@ impl File for KernelFile {
         let room = Room { file: &self.0, kept: Cell::new(false) };
         let mut at = to_usize(offset)?;
         while at < end {
-            let piece = (end - at).min(ROOM_PIECE as usize);
-            self.0.lock().make_room(at, piece).map_err(Errno::from)?;
-            at += piece;
+            at += self.0.lock().make_some_room(at, end - at).map_err(Errno::from)?;
             look()?;
         }
         let mut file = self.0.lock();

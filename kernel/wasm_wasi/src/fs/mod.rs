@@ -29,9 +29,6 @@ use core::any::Any;
 /// How many entries of a directory are read or passed on between two looks whether to go on.
 pub(crate) const ENTRIES_PIECE: usize = 256;
 
-/// How many bytes of room are made between two looks whether to go on.
-pub(crate) const ROOM_PIECE: u64 = 4 << 20;
-
 /// Fails if it is not to be gone on.
 pub(crate) type Look<'a> = &'a dyn Fn() -> Result<(), Failure>;
 
