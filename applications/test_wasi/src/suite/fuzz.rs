@@ -390,7 +390,9 @@ fn results(planned: &Planned, memory: &[u8]) -> Vec<(u64, u64)> {
                 let (at, count) = (next(), next());
                 for index in 0..count.min(u64::from(MEMORY) / 8) {
                     if let (Some(start), Some(len)) = (word(at + index * 8), word(at + index * 8 + 4)) {
-                        places.push((start, len));
+                        // What is read into the array itself says where the next bytes go.
+                        let array = start < at + count * 8 && at < start + len;
+                        places.push(if array { (0, u64::from(MEMORY)) } else { (start, len) });
                     }
                 }
             }
