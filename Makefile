@@ -133,9 +133,13 @@ test-host: setup ## unit tests and the official WebAssembly test-suite, on this 
 ROUNDS ?= 1000
 SEED   ?= 0x5EED
 
-fuzz-wasi: image ## ROUNDS=n random sequences of WASI's calls, from SEED=n on: on this machine, and in QEMU
+fuzz-wasi: image ## ROUNDS=n random sequences of WASI's calls, from SEED=n on: on this machine, and in QEMU, there on a disk and a shared folder, too
 	@WASI_FUZZ_ROUNDS=$(ROUNDS) WASI_FUZZ_SEED=$(SEED) $(CARGO) test --quiet --release -p wasm_wasi --test fuzz
 	@$(BOOT) --cmd 'test_wasi fuzz $(ROUNDS) $(SEED)'
+	@rm -rf $(OUT)/fuzz && mkdir -p $(OUT)/fuzz/shared
+	@$(BOOT) --disk $(OUT)/fuzz/disk.img --share $(OUT)/fuzz/shared \
+		--cmd 'test_wasi fuzz $(ROUNDS) $(SEED) /disk && test_wasi fuzz $(ROUNDS) $(SEED) /host'
+	@PATH=$$PATH:/usr/sbin fsck.fat -n $(OUT)/fuzz/disk.img
 
 test-kernel: image ## the kernel's own tests, in QEMU with 2 processors, and some of them with 1 and 4
 	@$(BOOT) --timeout 2700 --cmd test_all

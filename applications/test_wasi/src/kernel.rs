@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
-use fs_node::{DirRef, FileOrDir};
+use fs_node::{DirRef, FileOrDir, NewNode};
 use io::{ImmutableRead, ImmutableWrite, IoError};
 use memfs::{MemFile, SymbolicLink};
 use path::Path;
@@ -366,9 +366,37 @@ fn random_calls() {
     fuzz(fuzz::SEED, FUZZ_ROUNDS);
 }
 
-/// Calls so many random sequences.
+/// Calls so many random sequences on trees in memory.
 pub fn fuzz(seed: u64, rounds: usize) {
     ktest_system::leaves_nothing(|| fuzz::run(seed, rounds, |sequence| _ = sequence(&[fuzz::Arena::tree()])));
+}
+
+/// Calls so many random sequences in a directory, which is on a disk or shared by the host.
+pub fn fuzz_in(path: &str, seed: u64, rounds: usize) {
+    let Ok(FileOrDir::Dir(dir)) = Path::new(path).resolve(root::get_root()) else {
+        panic!("{path} is no directory");
+    };
+    fuzz::run(seed, rounds, |sequence| {
+        let made = dir.lock().create("fuzz", NewNode::Directory).unwrap();
+        let Some(FileOrDir::Dir(inner)) = made else { panic!("{path} is in memory: leave DIR out") };
+        sequence(&[fuzz::Arena::of(&inner)]);
+        remove_all_in(&inner);
+        fs_node::remove_dir(&dir, "fuzz").unwrap();
+    });
+}
+
+fn remove_all_in(dir: &DirRef) {
+    let names = dir.lock().names().unwrap();
+    for name in names {
+        let node = dir.lock().lookup(&name).unwrap().expect("it is listed");
+        match node {
+            FileOrDir::Dir(inner) => {
+                remove_all_in(&inner);
+                fs_node::remove_dir(dir, &name).unwrap();
+            }
+            FileOrDir::File(_) => fs_node::remove_file(dir, &name).unwrap(),
+        }
+    }
 }
 
 fn no_leak() {

@@ -9,32 +9,35 @@ mod suite;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Runs the tests; 0 if none failed. With `fuzz ROUNDS [SEED]`, only the fuzzer, so often.
+/// Runs the tests; 0 if none failed. With `fuzz ROUNDS [SEED [DIR]]`, only the fuzzer, so often: on trees in memory, or in `DIR`.
 pub fn main(args: Vec<String>) -> isize {
-    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => {}
-        ["fuzz", rounds] => return fuzz(rounds.parse().ok(), Some(suite::fuzz::SEED)),
-        ["fuzz", rounds, seed] => {
-            let seed = match seed.strip_prefix("0x") {
-                Some(digits) => u64::from_str_radix(digits, 16),
-                None => seed.parse(),
-            };
-            return fuzz(rounds.parse().ok(), seed.ok());
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (rounds, seed, dir) = match args[..] {
+        [] => {
+            let mut tests = suite::IN_TREES.to_vec();
+            tests.extend(kernel::TESTS);
+            return ktest::run("wasi", &tests);
         }
-        _ => return fuzz(None, None),
-    }
-    let mut tests = suite::IN_TREES.to_vec();
-    tests.extend(kernel::TESTS);
-    ktest::run("wasi", &tests)
-}
-
-/// Runs the fuzzer, which panics where it finds something.
-fn fuzz(rounds: Option<usize>, seed: Option<u64>) -> isize {
-    let (Some(rounds), Some(seed)) = (rounds, seed) else {
-        app_io::eprintln!("usage: test_wasi [fuzz ROUNDS [SEED]]");
-        return 2;
+        ["fuzz", rounds] => (rounds, None, None),
+        ["fuzz", rounds, seed] => (rounds, Some(seed), None),
+        ["fuzz", rounds, seed, dir] => (rounds, Some(seed), Some(dir)),
+        _ => return usage(),
     };
-    kernel::fuzz(seed, rounds);
+    let seed = seed.map_or(Ok(suite::fuzz::SEED), |seed| match seed.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => seed.parse(),
+    });
+    let (Ok(rounds), Ok(seed)) = (rounds.parse(), seed) else { return usage() };
+    match dir {
+        None => kernel::fuzz(seed, rounds),
+        Some(dir) => kernel::fuzz_in(dir, seed, rounds),
+    }
+    // It panics where it finds something.
     app_io::println!("wasi: {rounds} random sequences from seed {seed:#x}: no fault found");
     0
+}
+
+fn usage() -> isize {
+    app_io::eprintln!("usage: test_wasi [fuzz ROUNDS [SEED [DIR]]]");
+    2
 }
