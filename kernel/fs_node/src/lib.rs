@@ -124,8 +124,8 @@ pub trait File: FsNode + ByteReader + ByteWriter + KnownLength {
         Ok(())
     }
 
-    /// Makes room for the first of `length` bytes at `offset`, for as many as takes no long time. Returns for how many, which is all where
-    /// [`make_room`](Self::make_room) takes no time, and at least one if `length` is not zero.
+    /// Makes room for the first of `length` bytes at `offset`, for as many as can be done quickly. Returns for how many: all of them where
+    /// [`make_room`](Self::make_room) does nothing, and at least one if `length` is not zero.
     ///
     /// # Errors
     /// As [`make_room`](Self::make_room), of all the bytes if they are beyond what a file can have.
