@@ -178,7 +178,7 @@ fn the_caller_gives_access_to_its_memory() -> Result<()> {
             (bytes.len(), bytes[0])
         }));
     });
-    let mut run = |store: &mut Store<_>, import: Option<Extern>, text: &str| -> Result<Instance> {
+    let run = |store: &mut Store<_>, import: Option<Extern>, text: &str| -> Result<Instance> {
         let text =
             format!(r#"(module (import "" "look" (func $look)) {text} (func (export "run") (call $look)))"#);
         let imports: Vec<Extern> = [Some(look.into()), import].into_iter().flatten().collect();
