@@ -371,17 +371,22 @@ pub fn fuzz(seed: u64, rounds: usize) {
     ktest_system::leaves_nothing(|| fuzz::run(seed, rounds, |sequence| _ = sequence(&[fuzz::Arena::tree()])));
 }
 
-/// Calls so many random sequences in a directory, which is on a disk or shared by the host.
-pub fn fuzz_in(path: &str, seed: u64, rounds: usize) {
-    let Ok(FileOrDir::Dir(dir)) = Path::new(path).resolve(root::get_root()) else {
-        panic!("{path} is no directory");
-    };
+/// A directory that is on a disk or shared by the host.
+pub fn outside_of_memory(path: &str) -> Option<DirRef> {
+    match Path::new(path).resolve(root::get_root()) {
+        Ok(FileOrDir::Dir(dir)) => (dir.lock().file_system() != 0).then(|| dir.clone()),
+        _ => None,
+    }
+}
+
+/// Calls so many random sequences in such a directory.
+pub fn fuzz_in(dir: &DirRef, seed: u64, rounds: usize) {
     fuzz::run(seed, rounds, |sequence| {
         let made = dir.lock().create("fuzz", NewNode::Directory).unwrap();
-        let Some(FileOrDir::Dir(inner)) = made else { panic!("{path} is in memory: leave DIR out") };
+        let Some(FileOrDir::Dir(inner)) = made else { panic!("it makes its nodes itself") };
         sequence(&[fuzz::Arena::of(&inner)]);
         remove_all_in(&inner);
-        fs_node::remove_dir(&dir, "fuzz").unwrap();
+        fs_node::remove_dir(dir, "fuzz").unwrap();
     });
 }
 

@@ -30,7 +30,13 @@ pub fn main(args: Vec<String>) -> isize {
     let (Ok(rounds), Ok(seed)) = (rounds.parse(), seed) else { return usage() };
     match dir {
         None => kernel::fuzz(seed, rounds),
-        Some(dir) => kernel::fuzz_in(dir, seed, rounds),
+        Some(path) => match kernel::outside_of_memory(path) {
+            Some(dir) => kernel::fuzz_in(&dir, seed, rounds),
+            None => {
+                app_io::eprintln!("test_wasi: {path} is no directory of a disk or of the host");
+                return 1;
+            }
+        },
     }
     // It panics where it finds something.
     app_io::println!("wasi: {rounds} random sequences from seed {seed:#x}: no fault found");

@@ -133,6 +133,12 @@ pub trait File: FsNode + ByteReader + ByteWriter + KnownLength {
         self.make_room(offset, length).map(|()| length)
     }
 
+    /// Gives back what [`make_room`](Self::make_room) has made behind the end and nobody has written to, or a part of it if that takes long. Returns
+    /// whether it is done. Nothing else of the file changes.
+    fn release_room(&mut self) -> bool {
+        true
+    }
+
     /// Makes the file exactly `length` bytes long, by cutting it off or by adding zeroes.
     ///
     /// # Errors

@@ -248,8 +248,15 @@ impl File for MemFile {
         self.make_room(offset, some).map(|()| some)
     }
 
+    fn release_room(&mut self) -> bool {
+        match &mut self.content {
+            Content::Growing(growing) => growing.shrink(growing.len()),
+            Content::Fixed(_) => true,
+        }
+    }
+
     fn truncate_some(&mut self, length: usize) -> Result<bool, IoError> {
-        if length >= self.len() {
+        if length > self.len() {
             return self.truncate(length).map(|()| true);
         }
         self.change(|growing| Ok(growing.shrink(length)))

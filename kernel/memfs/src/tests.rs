@@ -86,3 +86,23 @@ fn times_follow_what_is_done() {
     file.lock().set_times(Times { modified, accessed: None }).unwrap();
     assert_eq!(times(&file), [10, 3, 12]);
 }
+
+#[test]
+fn room_is_given_back_in_steps_and_changes_nothing_else() {
+    let root = VFSDirectory::create_root();
+    let file = MemFile::create_new("f", &root).unwrap();
+    file.lock().write_at(b"kept", 0).unwrap();
+    let before = file.lock().metadata().times;
+    // So far behind that it is in pieces, of which not all go at once.
+    file.lock().make_room(64 << 20, 20 << 20).unwrap();
+    let mut steps = 1;
+    while !file.lock().release_room() {
+        steps += 1;
+    }
+    assert!(steps > 2, "{steps} steps");
+    assert_eq!(file.lock().len(), 4);
+    assert_eq!(file.lock().metadata().times.modified, before.modified);
+    let mut content = [0; 8];
+    assert_eq!(file.lock().read_at(&mut content, 0), Ok(4));
+    assert_eq!(&content[..4], b"kept");
+}

@@ -38,7 +38,7 @@ struct Inner {
     trampolines: Vec<(u32, *const VMWasmCode)>,
     /// Indices of exports, sorted by name.
     exports_by_name: Vec<u32>,
-    /// The export `memory`, which host functions look up at each call.
+    /// The export `memory`, which instances look up for host functions.
     exported_memory: Option<MemoryIndex>,
     code: LoadedCode,
 }

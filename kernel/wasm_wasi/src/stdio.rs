@@ -242,14 +242,13 @@ pub(crate) mod inherited {
         }
     }
 
-    /// Whether nobody can read any more what is written to a descriptor.
-    fn is_broken(fd: &impl AsFd) -> bool {
-        wait_for(fd, PollFlags::OUT, Some(Duration::ZERO)).intersects(PollFlags::ERR | PollFlags::HUP)
-    }
-
-    impl StdoutStream for Process<std::io::Stdout> {
+    impl<S> StdoutStream for Process<S>
+    where
+        S: AsFd + std::io::IsTerminal + Send + Sync + 'static,
+        for<'a> &'a S: Write,
+    {
         fn write(&self, bytes: &[u8]) -> Result<usize, IoError> {
-            let mut stream = self.0.lock();
+            let mut stream = &self.0;
             let count = stream.write(bytes).map_err(error)?;
             stream.flush().map_err(error)?;
             Ok(count)
@@ -260,25 +259,8 @@ pub(crate) mod inherited {
         }
 
         fn is_broken(&self) -> bool {
-            is_broken(&self.0)
-        }
-
-        fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-            Some(self.0.as_fd())
-        }
-    }
-
-    impl StdoutStream for Process<std::io::Stderr> {
-        fn write(&self, bytes: &[u8]) -> Result<usize, IoError> {
-            self.0.lock().write(bytes).map_err(error)
-        }
-
-        fn wait_writable(&self, timeout: Option<Duration>) -> bool {
-            !wait_for(&self.0, PollFlags::OUT, timeout).is_empty()
-        }
-
-        fn is_broken(&self) -> bool {
-            is_broken(&self.0)
+            wait_for(&self.0, PollFlags::OUT, Some(Duration::ZERO))
+                .intersects(PollFlags::ERR | PollFlags::HUP)
         }
 
         fn poll_fd(&self) -> Option<BorrowedFd<'_>> {

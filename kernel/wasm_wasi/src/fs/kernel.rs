@@ -10,7 +10,6 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::cell::Cell;
 use core::time::Duration;
 use fs_node::{DirRef, FileKind, FileOrDir, FileRef, FsError, Metadata, Times};
 use memfs::{MemFile, SymbolicLink};
@@ -240,19 +239,12 @@ impl Dir for KernelDir {
     }
 }
 
-/// Room that was made for a file. Unless it is to be kept, it is given back when this is dropped, also by a task that is killed.
-struct Room<'a> {
-    file: &'a FileRef,
-    kept: Cell<bool>,
-}
+/// Room that was made for a file. It is given back when this is dropped, also by a task that is killed: piece by piece, for the file is locked.
+struct Room<'a>(&'a FileRef);
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        while !self.kept.get() {
-            let mut file = self.file.lock();
-            let len = file.len();
-            self.kept.set(file.truncate_some(len).unwrap_or(true));
-        }
+        while !self.0.lock().release_room() {}
     }
 }
 
@@ -294,7 +286,7 @@ impl File for KernelFile {
 
     fn allocate(&self, offset: u64, len: u64, look: Look<'_>) -> Result<(), Failure> {
         let end = to_usize(offset.checked_add(len).ok_or(Errno::Fbig)?)?;
-        let room = Room { file: &self.0, kept: Cell::new(false) };
+        let room = Room(&self.0);
         let mut at = to_usize(offset)?;
         while at < end {
             at += self.0.lock().make_some_room(at, end - at).map_err(Errno::from)?;
@@ -304,7 +296,7 @@ impl File for KernelFile {
         if file.len() < end {
             file.truncate(end).map_err(Errno::from)?;
         }
-        room.kept.set(true);
+        core::mem::forget(room);
         Ok(())
     }
 
